@@ -12,7 +12,7 @@ class Aspect(StrEnum):
     """What a wish is about. The lasting ones hold until a newer wish for the same thing."""
 
     ENABLED = "enabled"  # cloud; value: bool; lasting
-    VM_SLOTS = "vm_slots"  # cloud; value: {"slots": int, "file": int}; lasting until the file's value differs from `file`
+    VM_SLOTS = "vm_slots"  # cloud; value {"slots": int, "file": int}; lasting while the file still says `file`
     SHUTDOWN = "shutdown"  # vm
     RETIRE = "retire"  # vm
     RESET = "reset"  # vm: back to automatic control
