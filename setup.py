@@ -1,0 +1,38 @@
+"""Package metadata; tool settings are in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "cloudsched" / "__init__.py").read_text("utf-8"))[1]  # type: ignore[index]
+
+setup(
+    name="cloudsched",
+    version=VERSION,
+    description="Boots cloud VMs for queued batch jobs and retires them: scheduler, admin and info daemons, clients",
+    long_description=(HERE / "README.md").read_text("utf-8") if (HERE / "README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["cloudsched", "cloudsched.*"]), "cloudsched.clients"],
+    package_dir={"cloudsched.clients": "clients"},
+    py_modules=["admin_server", "info_server"],
+    package_data={"cloudsched": ["py.typed"]},
+    install_requires=["falcon>=4.0", "waitress>=3.0", "requests>=2.31", "sqlalchemy>=2.0.30", "prometheus-client>=0.20"],
+    extras_require={
+        "test": ["pytest>=8", "pytest-xdist>=3.6", "webtest>=3.0.4", "hypothesis>=6.100"],
+        "check": ["ruff==0.17.6", "mypy==2.4.1", "types-requests>=2.31"],
+    },
+    entry_points={
+        "console_scripts": [
+            "cloud_scheduler = cloudsched.__main__:main",
+            "cloud_admin = cloudsched.clients.cloud_admin:main",
+            "cloud_status = cloudsched.clients.cloud_status:main",
+            "cloud_job = cloudsched.clients.cloud_job:main",
+            "admin_server = admin_server:main",
+            "info_server = info_server:main",
+        ]
+    },
+)
