@@ -1,0 +1,151 @@
+"""How the text of one option becomes a value.
+
+A kind knows what it accepts in words, because every complaint must say it. It knows no option names and no files.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_BOOLEANS = {"1": True, "yes": True, "true": True, "on": True, "0": False, "no": False, "false": False, "off": False}
+_HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+LARGEST = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How to read one option: `read` raises ValueError for a bad text; `accepts` completes "it must be ..."."""
+
+    accepts: str
+    read: Callable[[str], Any]
+
+
+def whole(least: int, most: int = LARGEST, *, unit: str = "", seconds: int = 1, clamp: bool = False) -> Kind:
+    """Whole numbers from `least` to `most`, multiplied by `seconds`.
+
+    With `clamp` a number below `least` becomes `least`, where v1 did so (PARITY 7.1).
+    """
+    bounds = f", {least} or more" if most == LARGEST else f" from {least} to {most}"
+    bounds = "" if clamp else bounds
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]{1,16}", text):
+            raise ValueError(text)
+        number = max(int(text), least) if clamp else int(text)
+        if not least <= number <= most:
+            raise ValueError(text)
+        return number * seconds
+
+    return Kind(f"a whole number{f' of {unit}' if unit else ''}{bounds}", read)
+
+
+def number(least: float, most: float = math.inf, *, above: bool = False) -> Kind:
+    """Finite decimal numbers from `least` (not itself, with `above`) to `most`."""
+    start = f"above {least:g}" if above else f"{least:g} or more"
+    end = "" if math.isinf(most) else f", at most {most:g}"
+
+    def read(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value) or value < least or value > most or (above and value == least):
+            raise ValueError(text)
+        return value
+
+    return Kind(f"a number {start}{end}", read)
+
+
+def word(*accepted: str, upper: bool = False) -> Kind:
+    """One of the words, in any case."""
+
+    def read(text: str) -> str:
+        found = text.upper() if upper else text.lower()
+        if found not in accepted:
+            raise ValueError(text)
+        return found
+
+    return Kind(" or ".join((", ".join(accepted[:-1]), accepted[-1])), read)
+
+
+def _boolean(text: str) -> bool:
+    try:
+        return _BOOLEANS[text.lower()]
+    except KeyError:
+        raise ValueError(text) from None
+
+
+def _path(text: str) -> Path | None:
+    if "\0" in text:
+        raise ValueError(text)
+    return None if text.lower() in ("", "none") else Path(text)
+
+
+def _directory(text: str) -> Path:
+    if not text or "\0" in text or "?" in text:
+        raise ValueError(text)
+    return Path(text)
+
+
+def _items(text: str) -> tuple[str, ...]:
+    return tuple(each.strip() for each in text.strip('"').split(",") if each.strip())
+
+
+def _pairs(text: str) -> Mapping[str, str]:
+    pairs: dict[str, str] = {}
+    for item in _items(text):
+        name, colon, value = item.partition(":")
+        if not name.strip():
+            raise ValueError(text)
+        pairs |= {name.strip(): value.strip()} if colon else {"default": item}
+    return pairs
+
+
+def _listen(text: str) -> str:
+    if text.startswith("unix:"):
+        if len(text) == len("unix:") or "\0" in text:
+            raise ValueError(text)
+        return text
+    if not _is_address(text) and (not _HOST.fullmatch(text) or re.fullmatch(r"[0-9.]+", text)):
+        raise ValueError(text)
+    return text
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(listen: str) -> bool:
+    """Whether only this machine can reach an address to listen on; a Unix socket counts as such."""
+    if _is_address(listen):
+        return ipaddress.ip_address(listen).is_loopback
+    return listen.startswith("unix:") or listen == "localhost"
+
+
+def _log_format(text: str) -> str:
+    logging.Formatter(text)
+    return text
+
+
+TEXT = Kind("any text", str)
+BOOLEAN = Kind("yes, true, on, 1, no, false, off or 0", _boolean)
+PATH = Kind("a path", _path)
+DIRECTORY = Kind("a path without '?'", _directory)
+LIST = Kind("a comma-separated list", _items)
+PAIRS = Kind("VALUE or CLOUD:VALUE, CLOUD:VALUE, ...", _pairs)
+PORT = whole(0, 65535)
+COUNT = whole(0)
+POSITIVE = whole(1)
+SECONDS = whole(0, unit="seconds")
+PAUSE = whole(1, unit="seconds")
+OFF_OR_SECONDS = whole(-1, unit="seconds")
+LISTEN = Kind("an IP address, a host name or unix:PATH (the port has an option of its own)", _listen)
+LOG_FORMAT = Kind("a format of Python's logging module", _log_format)
