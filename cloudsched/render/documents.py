@@ -1,0 +1,204 @@
+"""The JSON documents: v1's keys, types and units first, ours after them (PARITY 3).
+
+`vm`, `cloud` and `job` make plain objects. The documents that hold many of them are composed from encoded pieces, so
+that a caller may keep the pieces of what has not changed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+
+from cloudsched.model.clouds import Cloud
+from cloudsched.model.jobs import SHAPE_FIELDS, Job, Machine
+from cloudsched.model.snapshot import Heartbeat
+from cloudsched.model.vms import VM
+from cloudsched.render import failures, heartbeats, jobs, vms
+from cloudsched.render.fleet import CloudVMs, Fleet, remaining
+from cloudsched.render.shares import Shares
+
+Document = dict[str, object]
+EncodeVM = Callable[[VM], str]
+EncodeJob = Callable[[Job], str]
+
+_VM_KEYS = (
+    *("name", "id", "spot_id", "vmtype", "user", "uservmtype", "hostname", "alt_hostname", "ipaddress", "ssh_port"),
+    *("status", "override_status", "cloudtype", "clusteraddr", "clusterport", "network", "image", "flavor"),
+    *("memory", "cpucores", "storage", "keep_alive", "job_per_core", "initialize_time", "last_state_change"),
+    *("startup_time", "lastpoll", "idle_start", "errorcount", "errorconnect"),
+    *("condorname", "condoraddr", "condormasteraddr", "proxy_file", "myproxy_creds_name", "myproxy_server"),
+    *("myproxy_server_port", "myproxy_renew_time", "x509userproxy_expiry_time", "force_retire", "failed_retire"),
+)
+_OUR_VM_KEYS = ("uid", "cloud", "retired", "released", "destroying", "reason", "requested_until")
+
+_CLOUD_KEYS = (
+    *("name", "network_address", "cloud_type", "cpu_cores", "max_vm_mem", "enabled", "boot_timeout"),
+    *("connection_fail_disable_time", "connection_problem", "errorconnect", "network_pools"),
+)
+_OUR_CLOUD_KEYS = ("priority", "keep_alive", "unusable", "removed", "failed_images")
+
+_JOB_KEYS = (
+    *("id", "cluster_id", "proc_id", "priority", "job_status", "status", "override_status", "block_time", "banned"),
+    *("ban_time", "remote_host", "running_cloud", "servertime", "jobstarttime", "machine_reserved", "spool_dir"),
+    *("x509userproxy", "x509userproxysubject", "original_x509userproxy", "proxy_renew_time", "myproxy_server"),
+    *("myproxy_server_port", "myproxy_creds_name", "blocked_clouds"),
+)
+_OUR_JOB_KEYS = ("failed_boot_reason", "problem", "hold_reason", "exit_code", "submitted_at", "finished_at")
+_ALWAYS_IN_JOBS: Document = {"req_imageloc": "", "running_vm": None, "x509userproxy_expiry_time": None}
+
+
+def encode(document: object) -> str:
+    """JSON as v1 wrote it: default separators, everything beyond ASCII escaped."""
+    return json.dumps(document, default=dict)
+
+
+def vm(each: VM) -> Document:
+    """One VM: v1's 42 keys and ours (PARITY 3.1)."""
+    document: Document = {key: getattr(each, key) for key in _VM_KEYS}
+    document["job_run_times"] = each.job_run_times[-10:]
+    return document | {key: getattr(each, key) for key in _OUR_VM_KEYS}
+
+
+def encode_vm(each: VM) -> str:
+    """One VM's document, encoded."""
+    return encode(vm(each))
+
+
+def cloud(each: CloudVMs, vm_text: EncodeVM = encode_vm) -> str:
+    """One cloud with its VMs, encoded: v1's 18 keys, `tenant` where v1 had it, and ours (PARITY 3.2, B-31).
+
+    `retired_vms` drain, `released_vms` were taken out of our hands by an operator and run on.
+    """
+    lists = {"vms": each.vms, "retired_vms": each.retired, "released_vms": each.released}
+    vms_text = ", ".join(f'"{key}": [{", ".join(map(vm_text, listed))}]' for key, listed in lists.items())
+    return f"{encode(_cloud(each))[:-1]}, {vms_text}}}"
+
+
+def _cloud(each: CloudVMs) -> Document:
+    configured, left = each.cloud, remaining(each)
+    document: Document = {key: getattr(configured, key) for key in _CLOUD_KEYS}
+    document |= {
+        "memory": left.memory,
+        "max_mem": configured.memory_mb,
+        "storageGB": left.storage,
+        "max_storageGB": configured.storage_gb,
+        "vm_slots": left.vm_slots,
+        "max_slots": configured.vm_slots,
+    }
+    if configured.cloud_type.lower() == "openstacknative":
+        document["tenant"] = configured.tenant
+    return document | {key: getattr(configured, key) for key in _OUR_CLOUD_KEYS}
+
+
+def pool(fleet: Fleet, vm_text: EncodeVM = encode_vm) -> str:
+    """All active clouds, encoded; removed ones that still drain under a key of their own (PARITY 3.3, B-31)."""
+    active = ", ".join(cloud(each, vm_text) for each in fleet.active)
+    removed = ", ".join(cloud(each, vm_text) for each in fleet.removed)
+    return f'{{"resources": [{active}], "retired_resources": [{removed}]}}'
+
+
+def vm_list(fleet: Fleet, vm_text: EncodeVM = encode_vm) -> str:
+    """The VM table's content, encoded."""
+    active, retired = list(map(vm_text, fleet.vms)), list(map(vm_text, fleet.retired))
+    totals = f'"total_vms": {len(active)}, "total_clouds": {len(fleet.active)}'
+    return f'{{"vms": [{", ".join(active)}], "retired_vms": [{", ".join(retired)}], {totals}}}'
+
+
+def overview(fleet: Fleet) -> Document:
+    """The pool at a glance."""
+    keys = ("name", "cloud_type", "network_address", "enabled", "unusable")
+    return {"resources": [{key: getattr(each.cloud, key) for key in keys} for each in fleet.active]}
+
+
+def configuration(sections: Iterable[tuple[str, Mapping[str, str]]]) -> Document:
+    """The clouds' configuration without secrets."""
+    return {"sections": [{"name": title, "options": dict(options)} for title, options in sections]}
+
+
+def states(fleet: Fleet) -> Document:
+    """How many VMs show each status."""
+    return {"states": vms.states(fleet.vms)}
+
+
+def missing(machines: Iterable[Machine]) -> Document:
+    """Batch machines that belong to no VM of ours."""
+    keys = ("name", "machine_name", "address_startd", "address_master", "state", "activity")
+    return {"machines": [{key: getattr(machine, key) for key in keys} for machine in machines]}
+
+
+def startup_times(fleet: Fleet) -> Document:
+    """Seconds from request to Running by cloud."""
+    timed = [(each.cloud.name, *vms.startup_seconds(each)) for each in fleet.active]
+    return {"clusters": [{"name": name, "startup_times": times, "average": average} for name, times, average in timed]}
+
+
+def job_run_times(fleet: Fleet) -> Document:
+    """The average run time of jobs by VM, in seconds."""
+    return {"vms": [{"id": vm.id, "hostname": vm.hostname, "average": vms.run_seconds(vm)} for vm in fleet.vms]}
+
+
+def hosts(fleet: Fleet) -> Document:
+    """The VMs that can be reached from outside."""
+    return {"hosts": [{"host": host, "address": address} for host, address in vms.public_hosts(fleet.vms)]}
+
+
+def job(each: Job) -> Document:
+    """One job: v1's 49 keys and ours (PARITY 3.4)."""
+    document: Document = {key: getattr(each, key) for key in _JOB_KEYS}
+    document |= {key: getattr(each.shape, key) for key in SHAPE_FIELDS}
+    document["uservmtype"] = each.shape.uservmtype
+    return document | _ALWAYS_IN_JOBS | {key: getattr(each, key) for key in _OUR_JOB_KEYS}
+
+
+def encode_job(each: Job) -> str:
+    """One job's document, encoded."""
+    return encode(job(each))
+
+
+def job_list(listed: Iterable[Job], job_text: EncodeJob = encode_job) -> str:
+    """Some jobs, encoded."""
+    return f'{{"jobs": [{", ".join(map(job_text, listed))}]}}'
+
+
+def job_pool(listed: Iterable[Job], job_text: EncodeJob = encode_job) -> str:
+    """Jobs by v1's two queues, encoded once (PARITY 3.5, B-13)."""
+    new, sched = _two_queues(listed, job_text)
+    return f'{{"new_jobs": [{", ".join(new)}], "sched_jobs": [{", ".join(sched)}]}}'
+
+
+def job_pool_encoded_twice(listed: Iterable[Job], job_text: EncodeJob = encode_job) -> str:
+    """The same as v1 wrote it: each job is a string that holds JSON (PARITY 3.5)."""
+    new, sched = _two_queues(listed, job_text)
+    return encode({"new_jobs": new, "sched_jobs": sched})
+
+
+def _two_queues(listed: Iterable[Job], job_text: EncodeJob) -> tuple[list[str], list[str]]:
+    every = list(listed)
+    new, sched = ([job_text(each) for each in every if jobs.QUEUES[word](each)] for word in ("new", "sched"))
+    return new, sched
+
+
+def boot_failures(listed: Iterable[Job]) -> Document:
+    """Why jobs have no VM."""
+    failing = [(each.id, failures.reasons(each)) for each in listed]
+    return {"jobs": [{"id": job_id, "reasons": why} for job_id, why in failing if why]}
+
+
+def image_failures(clouds: Iterable[Cloud]) -> Document:
+    """Which images fail where."""
+    return {"clouds": [{"name": each.name, "images": each.failed_images} for each in clouds if each.failed_images]}
+
+
+def shares(diff: Shares, current: Shares, desired: Shares) -> Document:
+    """The three fair-share distributions."""
+    return {"diff": dict(diff), "current": dict(current), "desired": dict(desired)}
+
+
+def beats(listed: Iterable[Heartbeat], now: float) -> Document:
+    """The engine's stages, with how many seconds ago each last ended a cycle."""
+    return {
+        "threads": [
+            {"name": beat.name, "interval": beat.interval_seconds, "age": heartbeats.age_seconds(beat, now)}
+            for beat in heartbeats.in_order(listed)
+        ]
+    }

@@ -1,0 +1,33 @@
+"""Why jobs have no VM, and which images fail where, as text (PARITY 2.10)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cloudsched.model.clouds import Cloud
+from cloudsched.model.jobs import Job
+from cloudsched.render.cells import cell
+
+
+def reasons(job: Job) -> tuple[str, ...]:
+    """Why the job has no VM, each reason once: what is wrong with the job itself, then what stopped its boots."""
+    own = (job.problem,) if job.problem else ()
+    return tuple(dict.fromkeys((*own, *job.failed_boot_reason)))
+
+
+def boot(jobs: Iterable[Job]) -> str:
+    """Every job that has a reason to have no VM, `GET /failures/boot` (PARITY 2.10)."""
+    failing = ((job.id, reasons(job)) for job in jobs)
+    return "Job Failure Reasons:\n" + "".join(_entry("Job ID", job_id, "", why) for job_id, why in failing if why)
+
+
+def image(clouds: Iterable[Cloud]) -> str:
+    """Every cloud that has a failing image, `GET /failures/image` (PARITY 2.10)."""
+    failing = (cloud for cloud in clouds if cloud.failed_images)
+    return "Image Failure List\n" + "".join(
+        _entry("Cloud", cloud.name, "Image: ", cloud.failed_images) for cloud in failing
+    )
+
+
+def _entry(kind: str, name: str, prefix: str, lines: Iterable[str]) -> str:
+    return f"   {kind}: {cell(name)}\n" + "".join(f"      {prefix}{cell(line)}\n" for line in lines)

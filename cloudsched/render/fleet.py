@@ -1,0 +1,95 @@
+"""Clouds with their VMs told apart: what every view of either starts from."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from cloudsched.model.clouds import Cloud
+from cloudsched.model.vms import VM
+
+
+@dataclass(frozen=True, slots=True)
+class CloudVMs:
+    """A cloud and its VMs in creation order.
+
+    `vms` count against the cloud's allowance, `retired` drain and give nothing back (PARITY 5.1), `released` only run on.
+    """
+
+    cloud: Cloud
+    vms: tuple[VM, ...] = ()
+    retired: tuple[VM, ...] = ()
+    released: tuple[VM, ...] = ()
+
+    def vm(self, vm_id: str) -> VM | None:
+        """The VM of that id, else spot request (PARITY 6.4), else uid; retired and released ones too."""
+        known = (*self.vms, *self.retired, *self.released)
+        return next((vm for key in ("id", "spot_id", "uid") for vm in known if getattr(vm, key) == vm_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """`active` clouds are configured, `removed` ones are not and drain; both in the order of the file."""
+
+    active: tuple[CloudVMs, ...] = ()
+    removed: tuple[CloudVMs, ...] = ()
+
+    @property
+    def vms(self) -> Iterator[VM]:
+        """The VMs v1 counted: of active clouds, neither retired nor released."""
+        return (vm for each in self.active for vm in each.vms)
+
+    @property
+    def retired(self) -> Iterator[VM]:
+        """VMs that drain after a quota cut or with their removed cloud."""
+        return (vm for each in (*self.active, *self.removed) for vm in each.retired)
+
+    def find(self, name: str) -> CloudVMs | None:
+        """The cloud of that name: exact first, then whatever the case (PARITY 10, B-09); active before removed."""
+        every = (*self.active, *self.removed)
+        folded = name.casefold()
+        exact = (each for each in every if each.cloud.name == name)
+        alike = (each for each in every if each.cloud.name.casefold() == folded)
+        return next(exact, None) or next(alike, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """What a cloud has left: slots, MB and GB."""
+
+    vm_slots: int
+    memory: int
+    storage: int
+
+
+def remaining(each: CloudVMs) -> Remaining:
+    """What the cloud's allowance leaves after its VMs; never negative. Retired and released VMs take nothing."""
+    cloud = each.cloud
+    return Remaining(
+        vm_slots=max(0, cloud.vm_slots - len(each.vms)),
+        memory=max(0, cloud.memory_mb - sum(vm.memory for vm in each.vms)),
+        storage=max(0, cloud.storage_gb - sum(vm.storage for vm in each.vms)),
+    )
+
+
+def fleet(clouds: Iterable[Cloud], vms: Iterable[VM]) -> Fleet:
+    """Sort clouds and VMs into v1's order and give each cloud its own; every VM of a removed cloud is retired."""
+    of_cloud: dict[str, list[VM]] = defaultdict(list)
+    for vm in sorted(vms, key=lambda vm: vm.position):
+        of_cloud[vm.cloud].append(vm)
+    every = [_told_apart(cloud, of_cloud[cloud.name]) for cloud in sorted(clouds, key=lambda cloud: cloud.position)]
+    return Fleet(
+        active=tuple(each for each in every if not each.cloud.removed),
+        removed=tuple(each for each in every if each.cloud.removed and each.retired),
+    )
+
+
+def _told_apart(cloud: Cloud, vms: list[VM]) -> CloudVMs:
+    ours = [vm for vm in vms if not vm.released]
+    return CloudVMs(
+        cloud,
+        vms=tuple(vm for vm in ours if not (vm.retired or cloud.removed)),
+        retired=tuple(vm for vm in ours if vm.retired or cloud.removed),
+        released=tuple(vm for vm in vms if vm.released),
+    )
