@@ -38,8 +38,11 @@ class Cloud:
     connection_problem: bool = False
     errorconnect: float | None = None
     failed_images: tuple[str, ...] = ()
+    stale: bool = False
+    last_error: str = ""
     """`position` is the order in the file; `unusable` the reason why this section cannot work (kind not built,
-    option missing): such a cloud is listed and never enabled. `removed` clouds are no longer configured and drain."""
+    option missing): such a cloud is listed and never enabled. `removed` clouds are no longer configured and drain.
+    `stale`: the last poll failed, with `last_error`; what is shown is the last good observation."""
 
 
 @dataclass(frozen=True, slots=True)

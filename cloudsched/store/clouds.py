@@ -1,0 +1,42 @@
+"""Clouds: the engine records them from the configuration and keeps their effective state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from cloudsched.errors import NotFound
+from cloudsched.model.clouds import Cloud
+from cloudsched.store import rows, tables
+from cloudsched.store.connect import Writing
+
+EFFECTIVE = ("enabled", "vm_slots", "connection_problem", "errorconnect", "failed_images", "stale", "last_error")
+"""Columns that live in the state: a re-read of the file does not reset them (except `vm_slots`, see the engine)."""
+
+
+def all_clouds(connection: Connection) -> list[Cloud]:
+    """Every cloud in the file's order, removed ones last."""
+    table = tables.clouds
+    found = connection.execute(select(table).order_by(table.c.removed, table.c.position, table.c.name)).mappings()
+    return [rows.from_row(Cloud, row) for row in found]
+
+
+def find(connection: Connection, name: str) -> Cloud:
+    """The cloud called `name` in any case (PARITY B-09). Raises NotFound."""
+    table = tables.clouds
+    found = connection.execute(select(table).where(table.c.name == name.lower())).mappings().first()
+    if found is None:
+        raise NotFound("cloud", name)
+    return rows.from_row(Cloud, found)
+
+
+def record_clouds(writing: Writing, clouds: Sequence[Cloud]) -> None:
+    """Make these all the clouds there are."""
+    rows.replace(writing, tables.clouds, [rows.to_row(cloud) for cloud in clouds], topic="clouds")
+
+
+def record_fields(writing: Writing, name: str, fields: Mapping[str, Any]) -> None:
+    """Change some columns of one cloud; a cloud that is not there is left alone."""
+    rows.save_existing(writing, tables.clouds, [{"name": name, **fields}], topic="clouds")

@@ -1,0 +1,301 @@
+"""The store: one database, its transactions, and the state row that orders them.
+
+Every rule here was seen to lose or tear data when broken (DESIGN 2):
+
+* a write is `BEGIN IMMEDIATE` behind one lock file beside the database, with a deadline: SQLite's own busy handler
+  starves writers for seconds;
+* reads of more than one statement are one explicit transaction, because the driver opens none by itself;
+* nothing but SQLite ever opens the database, `-wal` or `-shm`: closing such a descriptor drops SQLite's locks;
+* the state row is updated last in each transaction, so the order of indexes is the order of commits. On PostgreSQL
+  its row lock, taken first, gives the same order.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, update
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import QueuePool
+
+from cloudsched.errors import ConfigError, MissingExtra, StateMismatch, StateTakenOver, StateUnavailable
+from cloudsched.store import locks, tables
+from cloudsched.store.failures import translated
+
+WRITE_WAIT_SECONDS = 5.0
+_SQLITE_PRAGMAS = ("busy_timeout=2000", "synchronous=FULL", "journal_size_limit=67108864", "cache_size=-16000")
+
+
+@dataclass(frozen=True, slots=True)
+class StateRow:
+    """The state row: `index` counts commits that changed something; each topic holds its last one.
+
+    `verbs` is the index of the last commit that recorded or settled a wish; readers older than `oldest` reload.
+    """
+
+    index: int
+    clouds: int
+    vms: int
+    jobs: int
+    shapes: int
+    machines: int
+    limits: int
+    wishes: int
+    outcomes: int
+    verbs: int
+    oldest: int
+    engine_epoch: int
+
+
+_STATE_COLUMNS = [tables.state.c[name] for name in StateRow.__dataclass_fields__]
+
+
+def state_row(connection: Connection) -> StateRow:
+    """Read the state row inside a transaction of the caller's."""
+    row = connection.execute(select(*_STATE_COLUMNS)).one()
+    return StateRow(*row)
+
+
+class Writing:
+    """One write transaction: `index` is what the commit will be known by; `touch` names the topics it changed."""
+
+    def __init__(self, connection: Connection, index: int) -> None:
+        self.connection, self.index = connection, index
+        self._touched: set[str] = set()
+
+    def touch(self, *topics: str) -> None:
+        self._touched.update(topics)
+
+    @property
+    def touched(self) -> frozenset[str]:
+        return frozenset(self._touched)
+
+
+class Store:
+    """The shared state. One object per process; safe to use from any thread."""
+
+    def __init__(self, engine: Engine, directory: Path, *, read_only: bool) -> None:
+        self._engine, self.directory, self._read_only = engine, directory, read_only
+        self._epoch: int | None = None
+        self._thread_lock = threading.Lock()
+        self._identity: tuple[int, int] | None = None
+
+    @classmethod
+    def open(cls, url: str, directory: Path, *, read_only: bool = False) -> Store:
+        """Open the state at an SQLAlchemy URL; a writer creates the schema where there is none.
+
+        `directory` holds the lock files. Raises ConfigError for a URL that names nothing, MissingExtra for an absent
+        driver, StateMismatch for another schema version, StateUnavailable where nothing can be opened (yet).
+        """
+        store = cls(_create_engine(url, read_only), directory, read_only=read_only)
+        with store._translating():
+            if not read_only:
+                store._create()
+            store._check_schema()
+        return store
+
+    @property
+    def url(self) -> URL:
+        return self._engine.url
+
+    @property
+    def path(self) -> Path | None:
+        """The SQLite file, None for another database."""
+        return _sqlite_path(self._engine.url)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def state(self) -> StateRow:
+        """The state row as committed now."""
+        with self.reading() as connection:
+            return state_row(connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One read transaction: everything read in it is of one state index. Raises StateUnavailable."""
+        with self._translating(), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self, *, wait_seconds: float = WRITE_WAIT_SECONDS) -> Iterator[Writing]:
+        """One durable write transaction; an exception inside rolls it back whole.
+
+        A transaction that touched no topic leaves the index alone. Raises StateUnavailable after `wait_seconds` of
+        waiting for other writers, StateTakenOver when another engine has begun its epoch.
+        """
+        with self._translating(), self._exclusively(wait_seconds), self._engine.connect() as connection:
+            connection = connection.execution_options(cloudsched_write=True)
+            with connection.begin():
+                row = select(tables.state.c.index, tables.state.c.engine_epoch).with_for_update()
+                index, epoch = connection.execute(row).one()
+                if self._epoch not in (None, epoch):
+                    raise StateTakenOver(f"Another engine holds this state now (epoch {epoch}, ours {self._epoch}).")
+                writing = Writing(connection, index + 1)
+                yield writing
+                _advance(writing)
+
+    def begin_epoch(self) -> int:
+        """Make this store the engine's: every later write of an older engine fails. Returns the new epoch."""
+        with self.writing() as writing:
+            epoch = tables.state.c.engine_epoch
+            writing.connection.execute(update(tables.state).values(engine_epoch=epoch + 1))
+            self._epoch = writing.connection.execute(select(epoch)).scalar_one()
+            return self._epoch
+
+    def engine_alive(self) -> bool:
+        """Is a scheduler holding this state's directory now?"""
+        return locks.engine_holder(self.directory) is not None
+
+    def _create(self) -> None:
+        _make_private_directory(self.directory)
+        if self.path is not None:
+            _make_private_directory(self.path.parent)
+        with self._exclusively(WRITE_WAIT_SECONDS), self._engine.connect() as connection:
+            connection = connection.execution_options(cloudsched_write=True)
+            with connection.begin():
+                if inspect(connection).has_table("state"):
+                    return
+                tables.metadata.create_all(connection)
+                connection.execute(insert(tables.state).values(_FIRST_ROW))
+                connection.execute(insert(tables.queue_counters).values(id=1, cluster=0, change=0))
+
+    def _check_schema(self) -> None:
+        with self._engine.connect() as connection:
+            if not inspect(connection).has_table("state"):
+                raise StateUnavailable(f"There is no state at {self._engine.url!r} yet: start cloud_scheduler first.")
+            found = connection.execute(select(tables.state.c.schema_version)).scalar_one()
+        if found != tables.SCHEMA_VERSION:
+            raise StateMismatch(
+                f"The state at {self._engine.url!r} has schema version {found}, this program needs version "
+                f"{tables.SCHEMA_VERSION}: use the release that wrote it, or dump it there and load it here."
+            )
+        self._identity = _file_identity(self.path)
+
+    @contextmanager
+    def _exclusively(self, wait_seconds: float) -> Iterator[None]:
+        """Hold the right to write: within this process, then among processes (SQLite only)."""
+        if not self._thread_lock.acquire(timeout=wait_seconds):
+            raise StateUnavailable("The state is busy: other writers did not finish in time.")
+        try:
+            if self.path is None:
+                yield
+            else:
+                with locks.exclusive(self.directory / "state.lock", wait_seconds):
+                    yield
+        finally:
+            self._thread_lock.release()
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        """Raise our errors for the database's, and notice a database file that went away under us."""
+        if self._identity is not None and _file_identity(self.path) != self._identity:
+            self._engine.dispose()
+            self._reopened()
+        with translated(self._engine.url):
+            yield
+
+    def _reopened(self) -> None:
+        """After the file was replaced: use the new one if it is a state of ours, else say that it is gone."""
+        if _file_identity(self.path) is None:
+            raise StateUnavailable(f"The state file {self.path} is gone.", retry_after=5)
+        self._identity = None
+        with translated(self._engine.url):
+            self._check_schema()
+
+
+_FIRST_ROW: dict[str, Any] = {
+    "id": 1,
+    "schema_version": tables.SCHEMA_VERSION,
+    "index": 1,
+    **dict.fromkeys(tables.TOPICS, 1),
+    "verbs": 1,
+    "oldest": 1,
+    "engine_epoch": 0,
+}
+
+
+def _advance(writing: Writing) -> None:
+    """The last statement of a transaction: give the commit its index."""
+    touched = writing.touched
+    if not touched:
+        return
+    values = dict.fromkeys(("index", *touched), writing.index)
+    if touched & {"wishes", "outcomes"}:
+        values["verbs"] = writing.index
+    writing.connection.execute(update(tables.state).values(values))
+
+
+def _create_engine(url: str, read_only: bool) -> Engine:
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() != "sqlite":
+            return create_engine(parsed, isolation_level="READ COMMITTED", pool_pre_ping=True)
+    except ArgumentError as ex:
+        raise ConfigError(f"database_url {url!r} is not an SQLAlchemy URL such as sqlite:////var/lib/x.db.") from ex
+    except NoSuchModuleError as ex:
+        raise ConfigError(f"database_url names a database that SQLAlchemy does not know: {ex}.") from ex
+    except ModuleNotFoundError as ex:
+        raise MissingExtra("This database_url", "postgresql") from ex
+    if parsed.database in (None, "", ":memory:"):
+        raise ConfigError("database_url must name a file: three processes share the state.")
+    return _sqlite_engine(Path(str(parsed.database)).absolute(), read_only)
+
+
+def _sqlite_engine(path: Path, read_only: bool) -> Engine:
+    mode = "ro" if read_only else "rwc"
+    engine = create_engine(
+        URL.create("sqlite", database=f"file:{_uri_path(path)}", query={"mode": mode, "uri": "true"}),
+        connect_args={"check_same_thread": False, "timeout": 2.0},
+        poolclass=QueuePool,
+        pool_size=8,
+        max_overflow=64,
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        # The driver must not begin or commit anything by itself: `begin` below does.
+        connection.isolation_level = None
+        for pragma in (*_SQLITE_PRAGMAS, "query_only=1" if read_only else "journal_mode=WAL"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        write = connection.get_execution_options().get("cloudsched_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _uri_path(path: Path) -> str:
+    return quote(str(path))
+
+
+def _sqlite_path(url: URL) -> Path | None:
+    if url.get_backend_name() != "sqlite":
+        return None
+    return Path(unquote(str(url.database).removeprefix("file:")))
+
+
+def _file_identity(path: Path | None) -> tuple[int, int] | None:
+    """Device and inode, by stat: opening the file would drop SQLite's locks on it."""
+    if path is None:
+        return None
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None
+
+
+def _make_private_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as ex:
+        raise StateUnavailable(f"The state directory {directory} cannot be made: {ex.strerror}.") from ex

@@ -1,0 +1,55 @@
+"""The one place where the database's errors become ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from cloudsched.errors import StateUnavailable
+
+_SQLITE_SENTENCES = (
+    ("database is locked", "The state is locked by another program.", 2),
+    ("database table is locked", "The state is locked by another program.", 2),
+    ("database or disk is full", "The disk that holds the state is full.", 30),
+    ("readonly database", "The state is read-only for this process.", 30),
+    ("unable to open database file", "The state cannot be opened.", 5),
+    ("disk i/o error", "The disk that holds the state fails.", 30),
+    ("database disk image is malformed", "The state file is damaged: load a dump into a new one.", 60),
+    ("file is not a database", "The state file is not a database.", 60),
+    ("no such table", "The state file is empty or not ours.", 5),
+)
+
+
+@contextmanager
+def translated(url: URL) -> Iterator[None]:
+    """Raise StateUnavailable, in words, for what a database answers when it cannot do its work now.
+
+    Errors that only a mistake of ours can cause (a broken constraint, bad SQL) pass unchanged.
+    """
+    try:
+        yield
+    except PoolTimeout as ex:
+        raise StateUnavailable("The state is busy: no connection became free.") from ex
+    except InterfaceError as ex:
+        raise StateUnavailable("The connection to the state broke.") from ex
+    except DatabaseError as ex:
+        raise (_sentence(ex, url) or ex) from ex
+
+
+def _sentence(ex: DBAPIError, url: URL) -> StateUnavailable | None:
+    if url.get_backend_name() != "sqlite":
+        broken = ex.connection_invalidated or type(ex).__name__ == "OperationalError"
+        return (
+            StateUnavailable(f"The database at {url.host}:{url.port} does not answer.", retry_after=5)
+            if broken
+            else None
+        )
+    text = str(ex.orig).lower()
+    for words, sentence, retry_after in _SQLITE_SENTENCES:
+        if words in text:
+            return StateUnavailable(sentence, retry_after=retry_after)
+    return None

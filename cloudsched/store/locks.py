@@ -1,0 +1,87 @@
+"""The two lock files beside the state: who may write now, and which engine holds the state.
+
+Both are `flock`s, so the kernel lets go of them when their process dies, however it dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from cloudsched.errors import StateHeld, StateUnavailable
+
+_POLL_SECONDS = 0.002
+ENGINE_LOCK = "engine.lock"
+
+
+@contextmanager
+def exclusive(path: Path, wait_seconds: float) -> Iterator[None]:
+    """Hold `path` exclusively. Raises StateUnavailable when it is not to be had within `wait_seconds`."""
+    with _opened(path) as file:
+        if not _acquire(file, wait_seconds):
+            raise StateUnavailable("The state is busy: another process did not finish writing in time.")
+        yield
+
+
+def hold_engine(directory: Path) -> IO[str]:
+    """Take the engine's place for as long as the returned file stays open. Raises StateHeld naming the holder."""
+    file = _opened(directory / ENGINE_LOCK)
+    # A probe by engine_holder() lasts microseconds: a short wait outlasts it, a real holder does not let go.
+    if not _acquire(file, 0.2):
+        holder = _read(file)
+        file.close()
+        raise StateHeld(f"The state in {directory} is held by {holder or 'another process'}.")
+    file.truncate(0)
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": since}, file)
+    file.flush()
+    return file
+
+
+def engine_holder(directory: Path) -> str | None:
+    """Who holds the engine's place now, as words; None when nobody does."""
+    path = directory / ENGINE_LOCK
+    if not path.exists():
+        return None
+    with _opened(path) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _read(file) or "another process"
+    return None
+
+
+def _opened(path: Path) -> IO[str]:
+    try:
+        return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+", encoding="utf-8")
+    except OSError as ex:
+        raise StateUnavailable(f"The lock file {path} cannot be opened: {ex.strerror}.", retry_after=5) from ex
+
+
+def _acquire(file: IO[str], wait_seconds: float) -> bool:
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+        else:
+            return True
+
+
+def _read(file: IO[str]) -> str:
+    file.seek(0)
+    try:
+        found = json.load(file)
+        return f"process {found['pid']} on {found['host']} since {found['since']}"
+    except (ValueError, KeyError, TypeError):
+        return ""

@@ -1,0 +1,98 @@
+"""Operations: a verb as asked (admin's tables) and what became of it (engine's), read as one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, insert, select
+
+from cloudsched.errors import NotFound
+from cloudsched.model.wishes import LASTING, Aspect, Operation, Outcome, OutcomeState, Target, Wish
+from cloudsched.store import tables
+from cloudsched.store.connect import Store, Writing
+
+_WISH_COLUMNS = [tables.wishes.c[name] for name in Wish.__dataclass_fields__]
+
+
+def read(store: Store, operation: int) -> Operation:
+    """One operation with its targets in order. Raises NotFound."""
+    with store.reading() as connection:
+        return find(connection, operation)
+
+
+def find(connection: Connection, operation: int) -> Operation:
+    """`read` inside a transaction of the caller's."""
+    table = tables.operations
+    row = connection.execute(select(table).where(table.c.id == operation)).first()
+    if row is None:
+        raise NotFound("operation", str(operation))
+    joined = select(*_WISH_COLUMNS, tables.outcomes).outerjoin_from(
+        tables.wishes, tables.outcomes, tables.outcomes.c.wish == tables.wishes.c.id
+    )
+    found = connection.execute(joined.where(tables.wishes.c.operation == operation).order_by(tables.wishes.c.id))
+    targets = tuple(_target(each) for each in found)
+    return Operation(row.id, row.verb, row.actor, row.made_at, targets)
+
+
+def unsettled(connection: Connection) -> list[Wish]:
+    """Wishes in force that have no outcome yet, in the order they were made."""
+    return _wishes(connection, _unsettled().where(tables.wishes.c.superseded_by.is_(None)))
+
+
+def lasting(connection: Connection) -> list[Wish]:
+    """The lasting wishes in force, settled or not."""
+    table = tables.wishes
+    query = select(*_WISH_COLUMNS).where(table.c.aspect.in_(sorted(LASTING)), table.c.superseded_by.is_(None))
+    return _wishes(connection, query.order_by(table.c.id))
+
+
+def record_outcomes(writing: Writing, outcomes: Sequence[Outcome]) -> None:
+    """Record how wishes ended. The first outcome of a wish stands."""
+    wishes = [outcome.wish for outcome in outcomes]
+    table = tables.outcomes
+    present = set(writing.connection.execute(select(table.c.wish).where(table.c.wish.in_(wishes))).scalars())
+    new = {outcome.wish: outcome for outcome in reversed(outcomes) if outcome.wish not in present}
+    if new:
+        values = [
+            {"wish": o.wish, "state": o.state.value, "detail": dict(o.detail), "settled_at": o.settled_at}
+            for o in new.values()
+        ]
+        writing.connection.execute(insert(table), values)
+        writing.touch("outcomes")
+
+
+def record_superseded(writing: Writing, now: int) -> None:
+    """Settle the wishes that a newer one replaced before they were acted on."""
+    query = _unsettled().where(tables.wishes.c.superseded_by.is_not(None))
+    found = _wishes(writing.connection, query)
+    record_outcomes(writing, [Outcome(wish.id, OutcomeState.SUPERSEDED, {}, now) for wish in found])
+
+
+def settle(store: Store, ends: Sequence[tuple[int, OutcomeState, dict[str, Any]]]) -> None:
+    """Record how wishes ended, as one commit of the engine's."""
+    now = int(time.time())
+    with store.writing() as writing:
+        record_outcomes(writing, [Outcome(wish, state, detail, now) for wish, state, detail in ends])
+
+
+def _unsettled() -> Select[Any]:
+    joined = select(*_WISH_COLUMNS).outerjoin_from(
+        tables.wishes, tables.outcomes, tables.outcomes.c.wish == tables.wishes.c.id
+    )
+    return joined.where(tables.outcomes.c.wish.is_(None)).order_by(tables.wishes.c.id)
+
+
+def _wishes(connection: Connection, query: Select[Any]) -> list[Wish]:
+    return [_wish(row) for row in connection.execute(query)]
+
+
+def _wish(row: Any) -> Wish:
+    return Wish(row.id, row.operation, row.kind, row.name, Aspect(row.aspect), row.value, row.made_at, row.reason)
+
+
+def _target(row: Any) -> Target:
+    if row.state is None:
+        return Target(_wish(row), None)
+    return Target(_wish(row), Outcome(row.id, OutcomeState(row.state), row.detail, row.settled_at))

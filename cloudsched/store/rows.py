@@ -1,0 +1,162 @@
+"""Values to rows and back, and the one way rows are changed: only where they differ, with their revision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from functools import cache
+from itertools import islice
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, bindparam, delete, insert, select, update
+
+from cloudsched.store import tables
+from cloudsched.store.connect import Writing
+
+T = TypeVar("T")
+Row = dict[str, Any]
+_CHUNK = 500
+
+
+@cache
+def _names(kind: Any) -> tuple[tuple[str, ...], frozenset[str]]:
+    """A dataclass's field names, and those that are tuples."""
+    found = fields(kind)
+    return tuple(each.name for each in found), frozenset(e.name for e in found if str(e.type).startswith("tuple"))
+
+
+def to_row(value: Any) -> Row:
+    """A dataclass as a row of the table with the same field names."""
+    return {each.name: getattr(value, each.name) for each in fields(value)}
+
+
+def from_row(kind: Callable[..., T], row: RowMapping | Mapping[str, Any]) -> T:
+    """A row as a dataclass; JSON lists become tuples where the field is one."""
+    names, tuples = _names(kind)
+    values = {name: row[name] for name in names}
+    return kind(**{name: tuple(value) if name in tuples else value for name, value in values.items()})
+
+
+def key_column(table: Table) -> ColumnElement[Any]:
+    """The single column that names a row of the table."""
+    (column,) = table.primary_key.columns
+    return column
+
+
+def chunks(items: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:
+    """Items in lists of at most `size`, for statements that name many keys."""
+    iterator = iter(items)
+    while part := list(islice(iterator, size)):
+        yield part
+
+
+def save(writing: Writing, table: Table, rows: Iterable[Row], *, topic: str) -> list[Any]:
+    """Insert or update rows by key, only where something differs; returns the keys that changed.
+
+    A row may leave columns out: an existing row keeps them, a new one must be complete.
+    """
+    name = str(key_column(table).key)
+    changed: list[Any] = []
+    for part in chunks(rows):
+        found = _existing(writing.connection, table, [row[name] for row in part])
+        new = [row for row in part if row[name] not in found]
+        differing = [row for row in part if row[name] in found and _differs(row, found[row[name]])]
+        if new:
+            writing.connection.execute(insert(table), [{**row, "revision": writing.index} for row in new])
+        for columns, group in _by_columns(differing):
+            _update(writing, table, columns, group)
+        changed += [row[name] for row in (*new, *differing)]
+    if changed:
+        _forget_tombstones(writing, topic, changed)
+        writing.touch(topic)
+    return changed
+
+
+def save_existing(writing: Writing, table: Table, rows: Sequence[Row], *, topic: str) -> list[Any]:
+    """Update rows by key where they exist and differ; returns the keys that changed."""
+    name = str(key_column(table).key)
+    there: set[Any] = set()
+    for part in chunks(rows):
+        there |= _existing(writing.connection, table, [row[name] for row in part]).keys()
+    return save(writing, table, [row for row in rows if row[name] in there], topic=topic)
+
+
+def remove(writing: Writing, table: Table, keys: Iterable[Any], *, topic: str) -> list[Any]:
+    """Delete rows by key and leave tombstones, so that readers learn of it; returns the keys that were there."""
+    column = key_column(table)
+    gone: list[Any] = []
+    for part in chunks(keys):
+        there = list(writing.connection.execute(select(column).where(column.in_(part))).scalars())
+        if there:
+            writing.connection.execute(delete(table).where(column.in_(there)))
+            _forget_tombstones(writing, topic, there)
+            stones = [{"topic": topic, "key": str(key), "revision": writing.index} for key in there]
+            writing.connection.execute(insert(tables.tombstones), stones)
+        gone += there
+    if gone:
+        writing.touch(topic)
+    return gone
+
+
+def replace(writing: Writing, table: Table, rows: Sequence[Row], *, topic: str) -> None:
+    """Make `rows` the whole content of a table, changing only what differs."""
+    column = key_column(table)
+    wanted = {row[str(column.key)] for row in rows}
+    present = set(writing.connection.execute(select(column)).scalars())
+    remove(writing, table, sorted(present - wanted), topic=topic)
+    save(writing, table, rows, topic=topic)
+
+
+def changes(connection: Connection, table: Table, topic: str, since: int) -> tuple[list[RowMapping], list[str]]:
+    """Rows changed after the index `since`, and the keys gone after it; since 0 gives every row and no keys."""
+    rows = connection.execute(select(table).where(table.c.revision > since)).mappings().all()
+    if since == 0:
+        return list(rows), []
+    stones = tables.tombstones
+    gone = select(stones.c.key).where(stones.c.topic == topic, stones.c.revision > since)
+    return list(rows), list(connection.execute(gone).scalars())
+
+
+def _existing(connection: Connection, table: Table, keys: list[Any]) -> dict[Any, RowMapping]:
+    column = key_column(table)
+    rows = connection.execute(select(table).where(column.in_(keys))).mappings()
+    return {row[column]: row for row in rows}
+
+
+def _differs(row: Row, found: RowMapping) -> bool:
+    return any(_plain(value) != found[name] for name, value in row.items())
+
+
+def _plain(value: Any) -> Any:
+    """A value as it will be read back: JSON knows no tuples."""
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return value
+
+
+def _by_columns(rows: Iterable[Row]) -> Iterator[tuple[tuple[str, ...], list[Row]]]:
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(sorted(row)), []).append(row)
+    yield from groups.items()
+
+
+def _update(writing: Writing, table: Table, columns: tuple[str, ...], group: list[Row]) -> None:
+    column = key_column(table)
+    name = str(column.key)
+    # The row's own key is bound under another name: SQLAlchemy keeps the columns' names for the values to set.
+    statement = update(table).where(column == bindparam("row_key"))
+    values = [
+        {"row_key": row[name], "revision": writing.index, **{each: row[each] for each in columns if each != name}}
+        for row in group
+    ]
+    writing.connection.execute(statement, values)
+
+
+def _forget_tombstones(writing: Writing, topic: str, keys: Iterable[Any]) -> None:
+    stones = tables.tombstones
+    for part in chunks(keys):
+        names = [str(key) for key in part]
+        writing.connection.execute(delete(stones).where(stones.c.topic == topic, stones.c.key.in_(names)))

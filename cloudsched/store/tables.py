@@ -1,0 +1,343 @@
+"""The tables, and who writes each: columns are the fields of the model's dataclasses, plus a revision.
+
+`admin` tables hold what was asked, `engine` tables what is and what became of it; nothing else writes (DESIGN 2).
+`revision` is the state index of the commit that last changed the row. There are no foreign keys across owners.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+)
+from sqlalchemy.types import TypeDecorator
+
+SCHEMA_VERSION = 1
+
+TOPICS = ("clouds", "vms", "jobs", "shapes", "machines", "limits", "wishes", "outcomes")
+"""One column each in the state row: the index of the last commit that changed the topic."""
+
+
+class Json(TypeDecorator[Any]):
+    """A JSON value as canonical text: equal values are equal strings, on every database."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        return None if value is None else json.loads(value)
+
+
+metadata = MetaData()
+
+_BIG = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _table(name: str, *columns: Column[Any] | Index) -> Table:
+    return Table(name, metadata, *columns)
+
+
+def _text(name: str, **options: Any) -> Column[Any]:
+    return Column(name, Text, nullable=options.pop("nullable", False), **options)
+
+
+def _int(name: str, **options: Any) -> Column[Any]:
+    return Column(name, _BIG, nullable=options.pop("nullable", False), **options)
+
+
+def _float(name: str, **options: Any) -> Column[Any]:
+    return Column(name, Float(53), nullable=options.pop("nullable", False), **options)
+
+
+def _bool(name: str) -> Column[Any]:
+    return Column(name, Boolean, nullable=False)
+
+
+def _json(name: str) -> Column[Any]:
+    return Column(name, Json, nullable=False)
+
+
+def _revision() -> Column[Any]:
+    return _int("revision", index=True)
+
+
+# -- the state row (see store/connect.py for its rules) ---------------------------------------------------------
+
+state = _table(
+    "state",
+    _int("id", primary_key=True),
+    _int("schema_version"),
+    _int("index"),
+    *(_int(topic) for topic in TOPICS),
+    _int("verbs"),
+    _int("oldest"),
+    _int("engine_epoch"),
+)
+
+# -- engine: observations ------------------------------------------------------------------------------------------
+
+clouds = _table(
+    "clouds",
+    _text("name", primary_key=True),
+    _text("cloud_type"),
+    _text("network_address"),
+    _int("vm_slots"),
+    _int("memory_mb"),
+    _int("storage_gb"),
+    _int("cpu_cores"),
+    _int("max_vm_mem"),
+    _json("network_pools"),
+    _int("priority"),
+    _int("keep_alive"),
+    _int("boot_timeout"),
+    _int("connection_fail_disable_time"),
+    _text("tenant", nullable=True),
+    _json("options"),
+    _int("position"),
+    _bool("enabled"),
+    _text("unusable", nullable=True),
+    _bool("removed"),
+    _bool("connection_problem"),
+    _float("errorconnect", nullable=True),
+    _json("failed_images"),
+    _bool("stale"),
+    _text("last_error"),
+    _revision(),
+)
+
+vms = _table(
+    "vms",
+    _text("uid", primary_key=True),
+    _text("cloud", index=True),
+    _text("id", index=True),
+    _text("name"),
+    _text("spot_id"),
+    _text("vmtype"),
+    _text("user"),
+    _text("hostname"),
+    _text("alt_hostname", nullable=True),
+    _text("ipaddress"),
+    _int("ssh_port"),
+    _text("status"),
+    _text("override_status", nullable=True),
+    _text("cloudtype"),
+    _text("clusteraddr"),
+    _text("clusterport"),
+    _text("network", nullable=True),
+    _json("image"),
+    _text("flavor"),
+    _int("memory"),
+    _int("cpucores"),
+    _int("storage"),
+    _int("keep_alive"),
+    _bool("job_per_core"),
+    _int("initialize_time"),
+    _int("last_state_change", nullable=True),
+    _int("startup_time", nullable=True),
+    _int("lastpoll", nullable=True),
+    _int("idle_start", nullable=True),
+    _int("errorcount"),
+    _float("errorconnect", nullable=True),
+    _text("condorname", nullable=True),
+    _text("condoraddr", nullable=True),
+    _text("condormasteraddr", nullable=True),
+    _text("proxy_file", nullable=True),
+    _text("myproxy_creds_name", nullable=True),
+    _text("myproxy_server", nullable=True),
+    _text("myproxy_server_port", nullable=True),
+    _text("myproxy_renew_time"),
+    _text("x509userproxy_expiry_time"),
+    _bool("force_retire"),
+    _bool("failed_retire"),
+    _json("job_run_times"),
+    _int("position", index=True),
+    _text("shape"),
+    _bool("retired"),
+    _bool("released"),
+    _bool("destroying"),
+    _text("reason"),
+    _int("requested_until", nullable=True),
+    _revision(),
+)
+
+shapes = _table(
+    "shapes",
+    _text("key", primary_key=True),
+    _json("shape"),
+    _json("reasons"),
+    _json("blocks"),
+    _revision(),
+)
+
+jobs = _table(
+    "jobs",
+    _text("id", primary_key=True),
+    _text("shape"),
+    _int("cluster_id"),
+    _int("proc_id"),
+    _int("priority"),
+    _int("job_status"),
+    _text("status"),
+    _text("override_status", nullable=True),
+    _json("blocked_clouds"),
+    _int("block_time", nullable=True),
+    _bool("banned"),
+    _float("ban_time", nullable=True),
+    _text("remote_host", nullable=True),
+    _text("running_cloud"),
+    _int("servertime"),
+    _int("jobstarttime"),
+    _text("machine_reserved"),
+    _text("spool_dir", nullable=True),
+    _text("x509userproxy", nullable=True),
+    _text("x509userproxysubject", nullable=True),
+    _text("original_x509userproxy", nullable=True),
+    _text("proxy_renew_time"),
+    _text("myproxy_server", nullable=True),
+    _text("myproxy_server_port", nullable=True),
+    _text("myproxy_creds_name", nullable=True),
+    _json("failed_boot_reason"),
+    _text("problem"),
+    _text("hold_reason"),
+    _int("exit_code", nullable=True),
+    _int("submitted_at"),
+    _int("finished_at", nullable=True),
+    _revision(),
+    Index("jobs_group", "shape", "priority", "job_status", "status", "banned", "blocked_clouds"),
+    Index("jobs_number", "cluster_id", "proc_id"),
+)
+
+machines = _table(
+    "machines",
+    _text("name", primary_key=True),
+    _text("machine_name"),
+    _text("vm"),
+    _text("job_id"),
+    _text("global_job_id"),
+    _text("address_startd"),
+    _text("address_master"),
+    _text("state"),
+    _text("activity"),
+    _text("vmtype"),
+    _int("current_time"),
+    _int("entered_state_time"),
+    _text("start_req"),
+    _text("remote_owner"),
+    _text("slot_type"),
+    _int("total_slots"),
+    _bool("retiring"),
+    _revision(),
+)
+
+# -- engine: files it has read, effective settings -------------------------------------------------------------------
+
+user_limits = _table("user_limits", _text("user", primary_key=True), _int("vms"), _revision())
+cloud_aliases = _table("cloud_aliases", _text("alias", primary_key=True), _json("clouds"), _revision())
+banned_images = _table("banned_images", _text("image", primary_key=True), _json("clouds"), _revision())
+settings = _table("settings", _text("name", primary_key=True), _json("value"), _revision())
+
+heartbeats = _table(
+    "heartbeats",
+    _text("name", primary_key=True),
+    _int("interval_seconds"),
+    _float("beat_at"),
+)
+
+tombstones = _table(
+    "tombstones",
+    _text("topic", primary_key=True),
+    _text("key", primary_key=True),
+    _revision(),
+)
+
+# -- admin: what was asked ---------------------------------------------------------------------------------------------
+
+operations = _table(
+    "operations",
+    _int("id", primary_key=True, autoincrement=True),
+    _text("verb"),
+    _text("actor"),
+    _text("request_id"),
+    _text("reason"),
+    _int("made_at"),
+)
+
+wishes = _table(
+    "wishes",
+    _int("id", primary_key=True, autoincrement=True),
+    _int("operation", index=True),
+    _text("kind"),
+    _text("name"),
+    _text("aspect"),
+    _json("value"),
+    _int("made_at"),
+    _text("reason"),
+    _int("superseded_by", nullable=True),
+    Index("wishes_target", "kind", "name", "aspect"),
+)
+
+# -- engine: what became of it -----------------------------------------------------------------------------------------
+
+outcomes = _table(
+    "outcomes",
+    _int("wish", primary_key=True, autoincrement=False),
+    _text("state"),
+    _json("detail"),
+    _int("settled_at"),
+)
+
+# -- engine: the embedded batch's queue (store/queue.py) ---------------------------------------------------------------
+
+queue_jobs = _table(
+    "queue_jobs",
+    _int("seq", primary_key=True, autoincrement=True),
+    _text("id", unique=True),
+    _int("cluster_id"),
+    _int("proc_id"),
+    _text("shape", index=True),
+    _int("priority"),
+    _int("job_status", index=True),
+    _json("spec"),
+    _text("hold_reason"),
+    _int("exit_code", nullable=True),
+    _int("submitted_at"),
+    _int("started_at", nullable=True),
+    _int("finished_at", nullable=True),
+    _text("vm", nullable=True),
+    _int("slot", nullable=True),
+    _int("attempt"),
+    _int("change", index=True),
+    Index("queue_number", "cluster_id", "proc_id"),
+)
+
+queue_shapes = _table("queue_shapes", _text("key", primary_key=True), _json("shape"))
+
+queue_gone = _table("queue_gone", _text("id", primary_key=True), _int("change", index=True))
+
+queue_orders = _table(
+    "queue_orders",
+    _text("token", primary_key=True),
+    _json("answer"),
+    _int("made_at"),
+)
+
+queue_counters = _table(
+    "queue_counters",
+    _int("id", primary_key=True),
+    _int("cluster"),
+    _int("change"),
+)

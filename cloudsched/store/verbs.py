@@ -1,0 +1,163 @@
+"""The admin daemon's writes: each verb becomes an operation with explicit targets, in one transaction.
+
+A one-shot verb is resolved here and now ("shut 3 down" becomes three VM uids, a toggle becomes a value), so that what
+was asked does not change its meaning before the engine gets to it (DESIGN 2).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import and_, insert, or_, select, update
+
+from cloudsched.errors import Conflict, NotFound
+from cloudsched.model.wishes import LASTING, Aspect, Operation
+from cloudsched.store import clouds, jobs, operations, tables, vms
+from cloudsched.store.connect import Store, Writing
+from cloudsched.store.limits import read_settings
+from cloudsched.store.retention import prune_operations
+
+_OPPOSITE = {
+    Aspect.RETIRE: Aspect.RESET,
+    Aspect.RESET: Aspect.RETIRE,
+    Aspect.HOLD: Aspect.RELEASE,
+    Aspect.RELEASE: Aspect.HOLD,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who asks, in which request, why, and when (Unix seconds)."""
+
+    actor: str
+    request_id: str = ""
+    reason: str = ""
+    at: int = field(default_factory=lambda: int(time.time()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Want:
+    kind: str
+    name: str
+    aspect: Aspect
+    value: Any = None
+
+
+def wish_enabled(store: Store, by: By, cloud: str, enabled: bool) -> Operation:
+    """Ask that a cloud may boot new VMs, or not. Raises NotFound."""
+    with store.writing() as writing:
+        name = clouds.find(writing.connection, cloud).name
+        return _record(writing, by, "enable" if enabled else "disable", [_Want("cloud", name, Aspect.ENABLED, enabled)])
+
+
+def wish_vm_slots(store: Store, by: By, cloud: str, slots: int) -> Operation:
+    """Ask for another VM quota. Raises NotFound; Conflict `unchanged` when it is that already.
+
+    The wish remembers the file's value: when somebody edits the file, the file wins again (DESIGN 7).
+    """
+    with store.writing() as writing:
+        found = clouds.find(writing.connection, cloud)
+        if found.vm_slots == slots:
+            raise Conflict(f"The quota of {found.name} is {slots} already.", code="unchanged")
+        value = {"slots": slots, "file": configured_slots(found.options, found.vm_slots)}
+        return _record(writing, by, "allocations", [_Want("cloud", found.name, Aspect.VM_SLOTS, value)])
+
+
+def configured_slots(options: Any, otherwise: int) -> int:
+    """The quota that the file gives a cloud, from its raw options."""
+    text = str(options.get("vm_slots", ""))
+    return int(text) if text.strip().isdecimal() else otherwise
+
+
+def wish_vms(store: Store, by: By, cloud: str, aspect: Aspect, count: int | None) -> Operation:
+    """Ask the same of the `count` oldest VMs of a cloud, or of all (None). Raises NotFound for the cloud."""
+    with store.writing() as writing:
+        name = clouds.find(writing.connection, cloud).name
+        found = vms.of_cloud(writing.connection, name)
+        chosen = found if count is None else found[: max(count, 0)]
+        return _record(writing, by, aspect.value, [_Want("vm", vm.uid, aspect, {"id": vm.id}) for vm in chosen])
+
+
+def wish_vm(store: Store, by: By, cloud: str, vm_id: str, aspect: Aspect) -> Operation:
+    """Ask something of one VM, found by id, spot id or uid. Raises NotFound for the cloud or the VM."""
+    with store.writing() as writing:
+        name = clouds.find(writing.connection, cloud).name
+        found = vms.find(writing.connection, name, vm_id)
+        return _record(writing, by, aspect.value, [_Want("vm", found.uid, aspect, {"id": found.id})])
+
+
+def wish_job(store: Store, by: By, ref: str, aspect: Aspect) -> Operation:
+    """Ask to hold, release or remove one job, named by id or as CLUSTER.PROC. Raises NotFound."""
+    with store.writing() as writing:
+        found = jobs.find(writing.connection, ref)
+        return _record(writing, by, aspect.value, [_Want("job", found.id, aspect)])
+
+
+def wish_submit(store: Store, by: By, owner: str, submit: str, initialdir: str) -> Operation:
+    """Ask to queue the jobs of a submit description."""
+    value = {"submit": submit, "initialdir": initialdir, "owner": owner}
+    with store.writing() as writing:
+        return _record(writing, by, "submit", [_Want("jobs", owner, Aspect.SUBMIT, value)])
+
+
+def wish_setting(store: Store, by: By, aspect: Aspect, value: Any = None) -> Operation:
+    """Ask for a log level, the quick-exit flag (None toggles it) or the reloading of a file."""
+    with store.writing() as writing:
+        if aspect is Aspect.QUICK_EXIT and value is None:
+            value = not _quick_exit(writing)
+        return _record(writing, by, aspect.value, [_Want("scheduler", "", aspect, value)])
+
+
+def wish_proxy(store: Store, by: By, user: str, aspect: Aspect) -> Operation:
+    """Ask to renew a user's job or VM proxies. Raises NotFound for a user without jobs and VMs."""
+    with store.writing() as writing:
+        if user not in jobs.users(writing.connection):
+            raise NotFound("user", user)
+        return _record(writing, by, aspect.value, [_Want("user", user, aspect)])
+
+
+def _quick_exit(writing: Writing) -> bool:
+    asked = [wish for wish in operations.lasting(writing.connection) if wish.aspect is Aspect.QUICK_EXIT]
+    return bool(asked[-1].value if asked else read_settings(writing.connection).get("quick_exit", False))
+
+
+def _record(writing: Writing, by: By, verb: str, wants: Sequence[_Want]) -> Operation:
+    connection = writing.connection
+    prune_operations(writing, by.at)
+    values = {"verb": verb, "actor": by.actor, "request_id": by.request_id, "reason": by.reason, "made_at": by.at}
+    (operation,) = connection.execute(insert(tables.operations).values(values)).inserted_primary_key or (0,)
+    for want in wants:
+        made = insert(tables.wishes).values(
+            operation=operation,
+            kind=want.kind,
+            name=want.name,
+            aspect=want.aspect.value,
+            value=want.value,
+            made_at=by.at,
+            reason=by.reason,
+        )
+        (wish,) = connection.execute(made).inserted_primary_key or (0,)
+        _supersede(writing, want, wish)
+    if wants:
+        writing.touch("wishes")
+    return operations.find(connection, operation)
+
+
+def _supersede(writing: Writing, want: _Want, wish: int) -> None:
+    """A lasting wish replaces the one before it; an unsettled wish is replaced by its opposite.
+
+    Two equal one-shot wishes both stand: each waiter wants to hear how it ended.
+    """
+    table, settled = tables.wishes, select(tables.outcomes.c.wish)
+    replaced = []
+    if want.aspect in LASTING:
+        replaced.append(table.c.aspect == want.aspect.value)
+    if want.aspect in _OPPOSITE:
+        replaced.append(and_(table.c.aspect == _OPPOSITE[want.aspect].value, table.c.id.not_in(settled)))
+    if replaced:
+        same = (table.c.kind == want.kind, table.c.name == want.name, table.c.id < wish)
+        statement = update(table).where(*same, table.c.superseded_by.is_(None), or_(*replaced))
+        writing.connection.execute(statement.values(superseded_by=wish))

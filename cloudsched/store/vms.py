@@ -1,0 +1,67 @@
+"""VMs: recorded by the engine when requested, followed through listings, removed when gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, func, or_, select
+
+from cloudsched.errors import NotFound
+from cloudsched.model.vms import VM
+from cloudsched.store import rows, tables
+from cloudsched.store.connect import Writing
+
+_OLDEST_FIRST = (tables.vms.c.retired, tables.vms.c.position, tables.vms.c.uid)
+
+
+def all_vms(connection: Connection) -> list[VM]:
+    """Every VM, released ones too, in creation order."""
+    table = tables.vms
+    found = connection.execute(select(table).order_by(table.c.position, table.c.uid)).mappings()
+    return [rows.from_row(VM, row) for row in found]
+
+
+def of_cloud(connection: Connection, cloud: str) -> list[VM]:
+    """The VMs of one cloud that are ours to steer: active ones first, oldest first within each."""
+    table = tables.vms
+    found = select(table).where(table.c.cloud == cloud, table.c.released.is_(False)).order_by(*_OLDEST_FIRST)
+    return [rows.from_row(VM, row) for row in connection.execute(found).mappings()]
+
+
+def by_uid(connection: Connection, uid: str) -> VM | None:
+    """The VM with this uid, released or not."""
+    found = connection.execute(select(tables.vms).where(tables.vms.c.uid == uid)).mappings().first()
+    return None if found is None else rows.from_row(VM, found)
+
+
+def find(connection: Connection, cloud: str, vm_id: str) -> VM:
+    """A VM of a cloud by id, spot id or uid, active copies first. Raises NotFound."""
+    table = tables.vms
+    named = or_(table.c.id == vm_id, table.c.spot_id == vm_id, table.c.uid == vm_id)
+    query = select(table).where(table.c.cloud == cloud, table.c.released.is_(False), named).order_by(*_OLDEST_FIRST)
+    found = connection.execute(query).mappings().first() if vm_id else None
+    if found is None:
+        raise NotFound("vm", vm_id)
+    return rows.from_row(VM, found)
+
+
+def next_position(connection: Connection) -> int:
+    """The position of the next VM to be recorded."""
+    last: int | None = connection.execute(select(func.max(tables.vms.c.position))).scalar_one()
+    return (last or 0) + 1
+
+
+def record_vms(writing: Writing, vms: Sequence[VM]) -> None:
+    """Insert VMs or update them whole."""
+    rows.save(writing, tables.vms, [rows.to_row(vm) for vm in vms], topic="vms")
+
+
+def record_fields(writing: Writing, changes: Sequence[Mapping[str, Any]]) -> None:
+    """Change some columns of VMs, each given as {"uid": ..., column: value}; unknown uids are left alone."""
+    rows.save_existing(writing, tables.vms, [dict(change) for change in changes], topic="vms")
+
+
+def forget(writing: Writing, uids: Sequence[str]) -> None:
+    """Delete the records of VMs that are gone."""
+    rows.remove(writing, tables.vms, uids, topic="vms")

@@ -1,0 +1,65 @@
+"""Seeing within milliseconds that somebody committed: one raw connection that never writes."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import select
+
+from cloudsched.store import tables
+from cloudsched.store.connect import Store
+from cloudsched.store.failures import translated
+
+
+class Watch:
+    """Cheap reads of two columns of the state row, meant to be polled every 20 ms by one thread.
+
+    Both methods raise StateUnavailable; the next call tries again from the start.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._raw: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
+
+    def wishes(self) -> int:
+        """The index of the last commit that recorded a wish."""
+        return self._columns()[0]
+
+    def verbs(self) -> int:
+        """The index of the last commit that recorded or settled a wish."""
+        return self._columns()[1]
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop()
+
+    def _columns(self) -> tuple[int, int]:
+        path = self._store.path
+        if path is None:
+            with self._store.reading() as connection:
+                row = connection.execute(select(tables.state.c.wishes, tables.state.c.verbs)).one()
+                return row[0], row[1]
+        with self._lock, translated(self._store.url):
+            try:
+                return self._raw_columns(path)
+            except sqlite3.Error:
+                # Once more through the store, whose errors are translated and which notices a replaced file.
+                self._drop()
+        row_ = self._store.state()
+        return row_.wishes, row_.verbs
+
+    def _raw_columns(self, path: Path) -> tuple[int, int]:
+        if self._raw is None:
+            uri = f"file:{quote(str(path))}?mode=ro"
+            self._raw = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=1.0)
+        row = self._raw.execute("SELECT wishes, verbs FROM state").fetchone()
+        return int(row[0]), int(row[1])
+
+    def _drop(self) -> None:
+        if self._raw is not None:
+            self._raw.close()
+            self._raw = None
