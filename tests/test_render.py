@@ -164,9 +164,17 @@ def test_job_is_found_by_its_id_then_by_cluster_and_proc() -> None:
 
 def test_failures_show_a_bad_job_and_each_reason_once() -> None:
     job = Job("j#1", Shape("u"), problem="Memory is no number.", failed_boot_reason=("Quota", "Quota"))
-    assert failures.boot([job, Job("j#2", Shape("u"))]) == (
+    assert failures.boot([job, Job("j#2", Shape("u"))], {}) == (
         "Job Failure Reasons:\n   Job ID: j#1\n      Memory is no number.\n      Quota\n"
     )
+
+
+def test_reasons_of_a_shape_count_while_the_job_waits() -> None:
+    waiting = Job("j#1", Shape("u"), job_status=1, failed_boot_reason=("Quota",))
+    held, served = replace(waiting, job_status=5), replace(waiting, status="Scheduled")
+    of_shape = {waiting.shape.key: ["No cloud has room."]}
+    assert failures.reasons(waiting, of_shape) == ("Quota", "No cloud has room.")
+    assert failures.reasons(held, of_shape) == failures.reasons(served, of_shape) == ("Quota",)
 
 
 def test_shares_are_sorted_with_six_decimals() -> None:

@@ -65,7 +65,7 @@ def test_text_is_byte_identical(recording: str) -> None:
 
 # Python 2 listed these in hash order.
 SAME_LINES: dict[str, Callable[[], str]] = {
-    "008-failures_boot": lambda: failures.boot(GOLDEN.jobs),
+    "008-failures_boot": lambda: failures.boot(GOLDEN.jobs, {}),
     "009-failures_image": lambda: failures.image(GOLDEN.clouds),
 } | {
     f"0{number}-jobs_state_{word}": lambda word=word: jobs.table(filter(jobs.QUEUES[word], GOLDEN.jobs))  # type: ignore[misc]
@@ -106,13 +106,13 @@ def test_cloud_documents_have_tenant_only_where_v1_had_it() -> None:
 @pytest.mark.parametrize("job_id", [job_id for job_id in JOBS if job_id.startswith("job-")])
 def test_job_document_has_every_key_of_v1(job_id: str) -> None:
     recording = next(each for each in answers().values() if each["url"] == f"/jobs/{job_id}.json")
-    _contains(json.loads(documents.encode_job(JOBS[job_id])), json.loads(recording["body"]))
+    _contains(json.loads(documents.encode(documents.job(JOBS[job_id], {}))), json.loads(recording["body"]))
 
 
 def test_job_pool_is_encoded_twice_for_the_old_url() -> None:
     theirs = json.loads(answers()["011-job_pool_json"]["body"])
-    ours = json.loads(documents.job_pool_encoded_twice(GOLDEN.jobs))
-    once = json.loads(documents.job_pool(GOLDEN.jobs))
+    ours = json.loads(documents.encode(documents.job_pool_encoded_twice(GOLDEN.jobs, {})))
+    once = json.loads(documents.encode(documents.job_pool(GOLDEN.jobs, {})))
     assert ours.keys() == theirs.keys()
     for queue in theirs:
         decoded = {job["id"]: job for job in map(json.loads, ours[queue])}
@@ -137,5 +137,5 @@ def test_empty_pool_reads_as_in_v1() -> None:
     assert clouds.clusters(empty) == "Clusters in resource pool:\n"
     assert vms.table(empty).endswith("CLUSTER                \n\nTotal VMs: 0. Total Clouds: 0")
     assert vms.condensed([]) == vms.startup_times([]) == vms.ips([]) == ""
-    assert vms.missing([]).count("\n") == failures.boot([]).count("\n") == failures.image([]).count("\n") == 1
+    assert vms.missing([]).count("\n") == failures.boot([], {}).count("\n") == failures.image([]).count("\n") == 1
     assert json.loads(documents.pool(empty))["resources"] == []

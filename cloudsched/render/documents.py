@@ -1,25 +1,25 @@
 """The JSON documents: v1's keys, types and units first, ours after them (PARITY 3).
 
-`vm`, `cloud` and `job` make plain objects. The documents that hold many of them are composed from encoded pieces, so
-that a caller may keep the pieces of what has not changed.
+Most are plain objects for `encode`. Those that hold many VMs are composed from encoded pieces, so that a caller may
+keep the pieces of what has not changed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import SHAPE_FIELDS, Job, Machine
 from cloudsched.model.snapshot import Heartbeat
 from cloudsched.model.vms import VM
 from cloudsched.render import failures, heartbeats, jobs, vms
+from cloudsched.render.failures import Reasons
 from cloudsched.render.fleet import CloudVMs, Fleet, remaining
 from cloudsched.render.shares import Shares
 
 Document = dict[str, object]
 EncodeVM = Callable[[VM], str]
-EncodeJob = Callable[[Job], str]
 
 _VM_KEYS = (
     *("name", "id", "spot_id", "vmtype", "user", "uservmtype", "hostname", "alt_hostname", "ipaddress", "ssh_port"),
@@ -35,7 +35,7 @@ _CLOUD_KEYS = (
     *("name", "network_address", "cloud_type", "cpu_cores", "max_vm_mem", "enabled", "boot_timeout"),
     *("connection_fail_disable_time", "connection_problem", "errorconnect", "network_pools"),
 )
-_OUR_CLOUD_KEYS = ("priority", "keep_alive", "unusable", "removed", "failed_images")
+_OUR_CLOUD_KEYS = ("priority", "keep_alive", "unusable", "removed", "failed_images", "stale", "last_error")
 
 _JOB_KEYS = (
     *("id", "cluster_id", "proc_id", "priority", "job_status", "status", "override_status", "block_time", "banned"),
@@ -43,7 +43,7 @@ _JOB_KEYS = (
     *("x509userproxy", "x509userproxysubject", "original_x509userproxy", "proxy_renew_time", "myproxy_server"),
     *("myproxy_server_port", "myproxy_creds_name", "blocked_clouds"),
 )
-_OUR_JOB_KEYS = ("failed_boot_reason", "problem", "hold_reason", "exit_code", "submitted_at", "finished_at")
+_OUR_JOB_KEYS = ("problem", "hold_reason", "exit_code", "submitted_at", "finished_at")
 _ALWAYS_IN_JOBS: Document = {"req_imageloc": "", "running_vm": None, "x509userproxy_expiry_time": None}
 
 
@@ -142,45 +142,38 @@ def hosts(fleet: Fleet) -> Document:
     return {"hosts": [{"host": host, "address": address} for host, address in vms.public_hosts(fleet.vms)]}
 
 
-def job(each: Job) -> Document:
-    """One job: v1's 49 keys and ours (PARITY 3.4)."""
+def job(each: Job, of_shape: Reasons) -> Document:
+    """One job: v1's 49 keys and ours, with every reason why it has no VM (PARITY 3.4)."""
     document: Document = {key: getattr(each, key) for key in _JOB_KEYS}
     document |= {key: getattr(each.shape, key) for key in SHAPE_FIELDS}
     document["uservmtype"] = each.shape.uservmtype
-    return document | _ALWAYS_IN_JOBS | {key: getattr(each, key) for key in _OUR_JOB_KEYS}
+    document |= _ALWAYS_IN_JOBS | {key: getattr(each, key) for key in _OUR_JOB_KEYS}
+    return document | {"failed_boot_reason": failures.reasons(each, of_shape)}
 
 
-def encode_job(each: Job) -> str:
-    """One job's document, encoded."""
-    return encode(job(each))
+def job_list(listed: Iterable[Job], of_shape: Reasons) -> Document:
+    """Some jobs."""
+    return {"jobs": [job(each, of_shape) for each in listed]}
 
 
-def job_list(listed: Iterable[Job], job_text: EncodeJob = encode_job) -> str:
-    """Some jobs, encoded."""
-    return f'{{"jobs": [{", ".join(map(job_text, listed))}]}}'
-
-
-def job_pool(listed: Iterable[Job], job_text: EncodeJob = encode_job) -> str:
+def job_pool(listed: Sequence[Job], of_shape: Reasons) -> Document:
     """Jobs by v1's two queues, encoded once (PARITY 3.5, B-13)."""
-    new, sched = _two_queues(listed, job_text)
-    return f'{{"new_jobs": [{", ".join(new)}], "sched_jobs": [{", ".join(sched)}]}}'
+    return {
+        f"{word}_jobs": [job(each, of_shape) for each in listed if jobs.QUEUES[word](each)] for word in ("new", "sched")
+    }
 
 
-def job_pool_encoded_twice(listed: Iterable[Job], job_text: EncodeJob = encode_job) -> str:
+def job_pool_encoded_twice(listed: Sequence[Job], of_shape: Reasons) -> Document:
     """The same as v1 wrote it: each job is a string that holds JSON (PARITY 3.5)."""
-    new, sched = _two_queues(listed, job_text)
-    return encode({"new_jobs": new, "sched_jobs": sched})
+    return {
+        f"{word}_jobs": [encode(job(each, of_shape)) for each in listed if jobs.QUEUES[word](each)]
+        for word in ("new", "sched")
+    }
 
 
-def _two_queues(listed: Iterable[Job], job_text: EncodeJob) -> tuple[list[str], list[str]]:
-    every = list(listed)
-    new, sched = ([job_text(each) for each in every if jobs.QUEUES[word](each)] for word in ("new", "sched"))
-    return new, sched
-
-
-def boot_failures(listed: Iterable[Job]) -> Document:
+def boot_failures(listed: Iterable[Job], of_shape: Reasons) -> Document:
     """Why jobs have no VM."""
-    failing = [(each.id, failures.reasons(each)) for each in listed]
+    failing = [(each.id, failures.reasons(each, of_shape)) for each in listed]
     return {"jobs": [{"id": job_id, "reasons": why} for job_id, why in failing if why]}
 
 

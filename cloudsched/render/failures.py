@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from cloudsched.model.clouds import Cloud
-from cloudsched.model.jobs import Job
+from cloudsched.model.jobs import Job, JobStatus
 from cloudsched.render.cells import cell
 
 
-def reasons(job: Job) -> tuple[str, ...]:
-    """Why the job has no VM, each reason once: what is wrong with the job itself, then what stopped its boots."""
+Reasons = Mapping[str, Sequence[str]]
+"""Why the waiting jobs of a shape have no VM, by the shape's key."""
+
+_WAITING = frozenset({JobStatus.NEW, JobStatus.IDLE})
+
+
+def reasons(job: Job, of_shape: Reasons) -> tuple[str, ...]:
+    """Why the job has no VM, each reason once: what is wrong with the job, what stopped its boots, and while it
+    waits unscheduled, what stops those of its shape."""
     own = (job.problem,) if job.problem else ()
-    return tuple(dict.fromkeys((*own, *job.failed_boot_reason)))
+    waits = job.job_status in _WAITING and job.status == "Unscheduled"
+    shared = of_shape.get(job.shape.key, ()) if waits else ()
+    return tuple(dict.fromkeys((*own, *job.failed_boot_reason, *shared)))
 
 
-def boot(jobs: Iterable[Job]) -> str:
+def boot(jobs: Iterable[Job], of_shape: Reasons) -> str:
     """Every job that has a reason to have no VM, `GET /failures/boot` (PARITY 2.10)."""
-    failing = ((job.id, reasons(job)) for job in jobs)
+    failing = ((job.id, reasons(job, of_shape)) for job in jobs)
     return "Job Failure Reasons:\n" + "".join(_entry("Job ID", job_id, "", why) for job_id, why in failing if why)
 
 

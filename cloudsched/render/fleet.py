@@ -14,7 +14,7 @@ from cloudsched.model.vms import VM
 class CloudVMs:
     """A cloud and its VMs in creation order.
 
-    `vms` count against the cloud's allowance, `retired` drain and give nothing back (PARITY 5.1), `released` only run on.
+    `vms` count against the allowance, `retired` drain and give nothing back (PARITY 5.1), `released` only run on.
     """
 
     cloud: Cloud
