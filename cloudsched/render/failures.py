@@ -8,7 +8,6 @@ from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import Job, JobStatus
 from cloudsched.render.cells import cell
 
-
 Reasons = Mapping[str, Sequence[str]]
 """Why the waiting jobs of a shape have no VM, by the shape's key."""
 
