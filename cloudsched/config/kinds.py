@@ -21,10 +21,14 @@ LARGEST = 2**53
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How to read one option: `read` raises ValueError for a bad text; `accepts` completes "it must be ..."."""
+    """How to read one option: `read` raises ValueError for a bad text; `accepts` completes "it must be ...".
+
+    `seconds` is how many seconds one unit of the text is, where the value is held in seconds.
+    """
 
     accepts: str
     read: Callable[[str], Any]
+    seconds: int = 1
 
 
 def whole(least: int, most: int = LARGEST, *, unit: str = "", seconds: int = 1, clamp: bool = False) -> Kind:
@@ -43,7 +47,29 @@ def whole(least: int, most: int = LARGEST, *, unit: str = "", seconds: int = 1, 
             raise ValueError(text)
         return number * seconds
 
-    return Kind(f"a whole number{f' of {unit}' if unit else ''}{bounds}", read)
+    return Kind(f"a whole number{f' of {unit}' if unit else ''}{bounds}", read, seconds)
+
+
+def or_none(kind: Kind) -> Kind:
+    """The kind, or nothing: None for an empty text and for `none`."""
+    return Kind(f"{kind.accepts}, or none", lambda text: None if text.lower() in ("", "none") else kind.read(text))
+
+
+def written(kind: Kind, value: Any) -> str:
+    """The value as one would write it in the file."""
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return str(value).lower()
+        case int():
+            return str(value // kind.seconds)
+        case tuple():
+            return ", ".join(value)
+        case Mapping():
+            return ", ".join(each if name == "default" else f"{name}:{each}" for name, each in value.items())
+        case _:
+            return str(value)
 
 
 def number(least: float, most: float = math.inf, *, above: bool = False) -> Kind:
@@ -79,14 +105,8 @@ def _boolean(text: str) -> bool:
         raise ValueError(text) from None
 
 
-def _path(text: str) -> Path | None:
-    if "\0" in text:
-        raise ValueError(text)
-    return None if text.lower() in ("", "none") else Path(text)
-
-
 def _directory(text: str) -> Path:
-    if not text or "\0" in text or "?" in text:
+    if not text or "?" in text:
         raise ValueError(text)
     return Path(text)
 
@@ -107,7 +127,7 @@ def _pairs(text: str) -> Mapping[str, str]:
 
 def _listen(text: str) -> str:
     if text.startswith("unix:"):
-        if len(text) == len("unix:") or "\0" in text:
+        if len(text) == len("unix:"):
             raise ValueError(text)
         return text
     if not _is_address(text) and (not _HOST.fullmatch(text) or re.fullmatch(r"[0-9.]+", text)):
@@ -137,7 +157,7 @@ def _log_format(text: str) -> str:
 
 TEXT = Kind("any text", str)
 BOOLEAN = Kind("yes, true, on, 1, no, false, off or 0", _boolean)
-PATH = Kind("a path", _path)
+PATH = or_none(Kind("a path", Path))
 DIRECTORY = Kind("a path without '?'", _directory)
 LIST = Kind("a comma-separated list", _items)
 PAIRS = Kind("VALUE or CLOUD:VALUE, CLOUD:VALUE, ...", _pairs)

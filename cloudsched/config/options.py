@@ -274,7 +274,7 @@ class Logging:
     admin_log_comments: bool = _honoured(False, BOOLEAN)
     log_stdout: bool = _honoured(False, BOOLEAN)
     log_syslog: bool = _honoured(False, BOOLEAN)
-    log_max_size: int | None = _honoured(None, whole(1, unit="bytes"))
+    log_max_size: int | None = _honoured(None, kinds.or_none(whole(1, unit="bytes")))
     log_format: str = _honoured("%(asctime)s - %(levelname)s - %(threadName)s - %(message)s", kinds.LOG_FORMAT)
 
 
