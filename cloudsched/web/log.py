@@ -1,0 +1,43 @@
+"""A name for every request, and one line in the log for those that matter."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from typing import Any
+
+from falcon import Request, Response
+
+from cloudsched.web.routing import shown_path
+
+_log = logging.getLogger("cloudsched.access")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class RequestLog:
+    """Middleware: takes or makes `X-Request-ID`, answers with it, and logs requests (`errors` or `all`).
+
+    Neither headers nor parameters are logged, so no secret is.
+    """
+
+    def __init__(self, logged: str = "errors") -> None:
+        self._all = logged == "all"
+
+    def process_request(self, req: Request, resp: Response) -> None:
+        """Name the request and note when it began."""
+        sent = req.get_header("X-Request-ID") or ""
+        req.context.request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+        req.context.began = time.monotonic()
+        resp.set_header("X-Request-ID", req.context.request_id)
+        resp.set_header("X-Content-Type-Options", "nosniff")
+
+    def process_response(self, req: Request, resp: Response, resource: Any, req_succeeded: bool) -> None:
+        """Log the request."""
+        if not self._all and resp.status_code < 400:
+            return
+        now = time.monotonic()
+        milliseconds = (now - getattr(req.context, "began", now)) * 1000
+        request = (ascii(req.method)[1:-1], shown_path(req.env), resp.status_code, milliseconds)
+        _log.info("%s %s %s %s %.1f ms %s", req.remote_addr, *request, resp.get_header("X-Request-ID"))

@@ -1,0 +1,39 @@
+"""Text or JSON: v1 gave text, so JSON is for those who ask (DESIGN 6)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from falcon import Request, Response
+
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+
+
+def prefers_json(req: Request) -> bool:
+    """Whether the Accept header ranks JSON above text; `*/*` and no header at all mean text."""
+    if req.client_prefers((JSON, "text/plain")) != JSON:
+        return False
+    return req.client_prefers(("text/plain", JSON)) == JSON or JSON in req.accept.lower()
+
+
+def reply(req: Request, resp: Response, text: str, document: Any) -> None:
+    """Answer with whichever of the two forms the client wants; the document is anything json can dump."""
+    if prefers_json(req):
+        write_json(resp, document)
+    else:
+        write_text(resp, text)
+    resp.append_header("Vary", "Accept")
+
+
+def write_text(resp: Response, text: str) -> None:
+    """Answer with text, byte for byte."""
+    resp.content_type = TEXT
+    resp.text = text
+
+
+def write_json(resp: Response, document: Any, content_type: str = JSON) -> None:
+    """Answer with a JSON document."""
+    resp.content_type = content_type
+    resp.text = json.dumps(document)

@@ -1,0 +1,180 @@
+"""A request's parameters, from the query and from a form or JSON body, checked against what a resource declares.
+
+A value in the query goes before the same one in the body, as in v1 (PARITY 1.1); twice in one place is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+from urllib.parse import parse_qsl
+
+import falcon
+from falcon import Request
+from falcon.media.multipart import MultipartFormHandler
+
+from cloudsched.errors import BadRequest
+
+BODY_LIMIT = 1 << 20
+"""The largest body accepted, in bytes."""
+
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_INTEGER = re.compile(r"\s*[+-]?[0-9]{1,18}\s*", re.ASCII)
+
+
+def text(value: str) -> str:
+    """Any text that is not empty."""
+    if not value:
+        raise ValueError("must not be empty")
+    return value
+
+
+def word(*accepted: str) -> Callable[[str], str]:
+    """A parser for one of a few words, exactly as written."""
+
+    def parse(value: str) -> str:
+        if value not in accepted:
+            raise ValueError(f"must be {' or '.join(accepted)}, not {value!r}")
+        return value
+
+    return parse
+
+
+def integer(lowest: int, highest: int) -> Callable[[str], int]:
+    """A parser for a decimal integer between two bounds."""
+
+    def parse(value: str) -> int:
+        number = to_integer(value)
+        if number is None or not lowest <= number <= highest:
+            raise ValueError(f"must be an integer from {lowest} to {highest}, not {value!r}")
+        return number
+
+    return parse
+
+
+def to_integer(value: str) -> int | None:
+    """What v1's `int()` made of a decimal number of at most 18 digits, or None."""
+    return int(value) if _INTEGER.fullmatch(value) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One declared parameter; `parse` raises ValueError, whose text completes "The parameter 'x' ..."."""
+
+    name: str
+    parse: Callable[[str], Any] = text
+    required: bool = False
+
+
+def read(req: Request, *declared: Parameter) -> dict[str, Any]:
+    """The values of the declared parameters that were given, parsed.
+
+    Raises BadRequest naming a parameter that is missing, unknown, repeated or malformed, or a body that cannot be
+    read; falcon's errors for a body that is too large (413) or neither form nor JSON (415).
+    """
+    given = {} if req.method in ("GET", "HEAD") else _body(req)
+    given |= _query(req)
+    accepted = {each.name for each in declared}
+    for name in given:
+        if name not in accepted:
+            known = f"accepted: {', '.join(sorted(accepted))}" if accepted else "none is accepted here"
+            raise BadRequest(f"The parameter {name!r} is unknown; {known}.", parameter=name, code="unknown-parameter")
+    for each in declared:
+        if each.required and each.name not in given:
+            raise BadRequest(f"The parameter {each.name!r} is missing.", parameter=each.name, code="missing-parameter")
+    return {each.name: _parsed(each, given[each.name]) for each in declared if each.name in given}
+
+
+def _parsed(parameter: Parameter, value: str) -> Any:
+    try:
+        return parameter.parse(value)
+    except ValueError as ex:
+        raise BadRequest(f"The parameter {parameter.name!r} {ex}.", parameter=parameter.name) from None
+
+
+def _query(req: Request) -> dict[str, str]:
+    return _unique(_pairs(req.query_string.encode("latin-1", "replace"), "query"))
+
+
+def _body(req: Request) -> dict[str, str]:
+    if (req.content_length or 0) > BODY_LIMIT:
+        raise _too_large()
+    body = req.bounded_stream.read(BODY_LIMIT + 1)
+    if len(body) > BODY_LIMIT:
+        raise _too_large()
+    if not body:
+        return {}
+    kind = (req.content_type or "").partition(";")[0].strip().lower()
+    if kind not in _READERS:
+        raise falcon.HTTPUnsupportedMediaType(description=f"The body must be {', '.join(_READERS)}.")
+    return _unique(_READERS[kind](body, req.content_type or ""))
+
+
+def _too_large() -> falcon.HTTPError:
+    return falcon.HTTPContentTooLarge(description=f"The body must not be larger than {BODY_LIMIT} bytes.")
+
+
+def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for name, value in pairs:
+        if name in values:
+            raise BadRequest(f"The parameter {name!r} is given twice.", parameter=name, code="repeated-parameter")
+        values[name] = value
+    return values
+
+
+def _pairs(encoded: bytes, place: str) -> list[tuple[str, str]]:
+    try:
+        decoded = encoded.decode()
+        if _BROKEN_ESCAPE.search(decoded):
+            raise ValueError("a '%' without two hexadecimal digits")
+        return parse_qsl(decoded, keep_blank_values=True, errors="strict", max_num_fields=100)
+    except UnicodeDecodeError:
+        raise BadRequest(f"The {place} is not UTF-8.", code="bad-encoding") from None
+    except ValueError as ex:
+        raise BadRequest(f"The {place} cannot be read: {ex}.", code="bad-encoding") from None
+
+
+def _form(body: bytes, content_type: str) -> list[tuple[str, str]]:
+    return _pairs(body, "form body")
+
+
+def _multipart(body: bytes, content_type: str) -> list[tuple[str, str]]:
+    form = MultipartFormHandler().deserialize(BytesIO(body), content_type, len(body))
+    try:
+        return [(part.name or "", part.get_data().decode()) for part in form]
+    except ValueError:
+        raise BadRequest("The multipart body is not UTF-8.", code="bad-encoding") from None
+
+
+def _json(body: bytes, content_type: str) -> list[tuple[str, str]]:
+    try:
+        pairs = json.loads(body.decode(), object_pairs_hook=tuple)
+    except (ValueError, RecursionError):
+        raise BadRequest("The body is not valid JSON in UTF-8.", code="bad-json") from None
+    if not isinstance(pairs, tuple):
+        raise BadRequest("The JSON body must be an object of parameters.", code="bad-json")
+    return [(name, _scalar(name, value)) for name, value in pairs]
+
+
+def _scalar(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str | int | float):
+        raise BadRequest(f"The parameter {name!r} must be a text or a number.", parameter=name)
+    try:
+        name.encode()
+        return str(value).encode().decode()
+    except ValueError:
+        raise BadRequest("The JSON body holds half of a surrogate pair.", code="bad-encoding") from None
+
+
+_READERS: dict[str, Callable[[bytes, str], list[tuple[str, str]]]] = {
+    "application/x-www-form-urlencoded": _form,
+    "multipart/form-data": _multipart,
+    "application/json": _json,
+}

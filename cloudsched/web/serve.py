@@ -1,0 +1,188 @@
+"""Serving an application with Waitress until a signal, or the end of the process that started us, says stop."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import socket
+import stat
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from waitress import wasyncore
+from waitress.server import create_server
+
+from cloudsched.errors import ConfigError
+from cloudsched.web.app import WSGIApp
+from cloudsched.web.params import BODY_LIMIT
+
+TUNING: dict[str, Any] = {
+    "ident": "cloudsched",
+    "max_request_body_size": BODY_LIMIT,
+    "max_request_header_size": 1 << 16,
+    "channel_timeout": 60,
+    "connection_limit": 1000,
+    "asyncore_use_poll": True,
+    "clear_untrusted_proxy_headers": True,
+    "log_socket_errors": False,
+    "channel_request_lookahead": 1,
+    "outbuf_overflow": 1 << 26,
+    "send_bytes": 1 << 16,
+}
+"""Waitress's settings that are not its defaults. The lookahead lets a waiting verb see that its client has left. With
+one send per answer (`send_bytes`) the main loop does not spin against its workers; documents stay in memory."""
+
+DRAIN_SECONDS = 5.0
+"""How long answers that are under way may take after a stop was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where to listen: an address and a port (0: any free one), or `unix:PATH`; and with how many threads.
+
+    `with_parent`: standard input is a pipe from the process that started us; when it ends, so do we, and Ctrl-C, which
+    reaches us both, is the parent's to answer.
+    """
+
+    listen: str
+    port: int
+    threads: int = 8
+    with_parent: bool = False
+
+
+def serve(
+    app: WSGIApp, endpoint: Endpoint, ready: Callable[[str], None], stopping: Callable[[], None] = lambda: None
+) -> None:
+    """Serve until SIGTERM, SIGINT or the parent's end; call in the main thread.
+
+    `ready` is called with the URL once connections are accepted, `stopping` when the stop begins, before answers under
+    way get DRAIN_SECONDS. Raises ConfigError when the endpoint cannot be listened on.
+    """
+    listener = listening_socket(endpoint.listen, endpoint.port)
+    channels: dict[int, Any] = {}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "send_bytes", DeprecationWarning)
+        server = create_server(app, map=channels, sockets=[listener], threads=endpoint.threads, **TUNING)
+    stop = threading.Event()
+
+    def ask_to_stop(*_: object) -> None:
+        stop.set()
+        server.pull_trigger()
+
+    with _signals(ask_to_stop, endpoint.with_parent):
+        ready(_url(endpoint.listen, listener))
+        _loop(channels, stop.is_set)
+        stopping()
+        _drain(server, channels)
+        server.task_dispatcher.shutdown(timeout=1)
+        wasyncore.close_all(channels)
+        if endpoint.listen.startswith("unix:"):
+            Path(endpoint.listen.removeprefix("unix:")).unlink(missing_ok=True)
+
+
+def _loop(channels: dict[int, Any], done: Callable[[], bool]) -> None:
+    while not done():
+        wasyncore.loop(timeout=1, use_poll=True, map=channels, count=1)
+
+
+def _drain(server: Any, channels: dict[int, Any]) -> None:
+    """Take no new connection, but finish what has been asked."""
+    server.accepting = False
+    deadline = time.monotonic() + DRAIN_SECONDS
+
+    def done() -> bool:
+        busy = any(each.requests or each.total_outbufs_len for each in list(server.active_channels.values()))
+        return not busy or time.monotonic() > deadline
+
+    _loop(channels, done)
+
+
+@contextlib.contextmanager
+def _signals(ask_to_stop: Callable[..., None], with_parent: bool) -> Iterator[None]:
+    handlers: dict[signal.Signals, Any] = {
+        signal.SIGTERM: ask_to_stop,
+        signal.SIGINT: signal.SIG_IGN if with_parent else ask_to_stop,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    if with_parent:
+        threading.Thread(target=_watch_parent, args=(ask_to_stop,), name="parent-watch", daemon=True).start()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _watch_parent(ask_to_stop: Callable[..., None]) -> None:
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
+            pass
+        ask_to_stop()
+
+
+def listening_socket(listen: str, port: int) -> socket.socket:
+    """A bound socket for an address and port or `unix:PATH`; raises ConfigError saying why there can be none."""
+    try:
+        return _unix(listen.removeprefix("unix:")) if listen.startswith("unix:") else _tcp(listen, port)
+    except OSError as ex:
+        place = listen if listen.startswith("unix:") else f"{listen} port {port}"
+        why = _REASONS.get(ex.errno or 0, ex.strerror or str(ex))
+        raise ConfigError(f"cannot listen on {place}: {why}.") from ex
+
+
+_REASONS = {
+    errno.EADDRINUSE: "another program listens there already",
+    errno.EADDRNOTAVAIL: "this machine has no such address",
+    errno.EACCES: "permission denied",
+}
+
+
+def _tcp(host: str, port: int) -> socket.socket:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _unix(path: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _clear_left_over(path)
+        listener.bind(path)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _clear_left_over(path: str) -> None:
+    """Remove the socket of a process that is gone; one that answers, or another kind of file, stays."""
+    try:
+        if not stat.S_ISSOCK(Path(path).lstat().st_mode):
+            raise FileExistsError(errno.EEXIST, "a file that is no socket is in the way")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        if probe.connect_ex(path) == 0:
+            raise OSError(errno.EADDRINUSE, "in use")
+    Path(path).unlink()
+
+
+def _url(listen: str, listener: socket.socket) -> str:
+    if listen.startswith("unix:"):
+        return listen
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
