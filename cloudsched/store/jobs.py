@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, delete, func, select
+from sqlalchemy import Connection, Row, RowMapping, and_, delete, func, select
 
 from cloudsched.errors import NotFound
 from cloudsched.model.jobs import SHAPE_FIELDS, Job, JobDelta, JobGroup, JobStatus, Shape
@@ -22,6 +22,14 @@ _ENGINE_COLUMNS = frozenset(
 
 _NUMBER = re.compile(r"(\d{1,18})\.(\d{1,18})")
 _GROUP = [tables.jobs.c[name] for name in JobGroup.__dataclass_fields__ if name != "jobs"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """A job stopped running on a host after so many seconds."""
+
+    remote_host: str
+    seconds: int
 
 
 def to_shape(values: Mapping[str, Any]) -> Shape:
@@ -92,22 +100,24 @@ def users(connection: Connection) -> set[str]:
     return owners | set(connection.execute(select(tables.vms.c.user).distinct()).scalars())
 
 
-def record_delta(writing: Writing, delta: JobDelta, cloud_of: Callable[[str], str]) -> int:
-    """Record what the batch system reported; returns how many jobs changed or went.
+def record_delta(writing: Writing, delta: JobDelta, cloud_of: Callable[[str], str]) -> list[RunEnded]:
+    """Record what the batch system reported; returns the runs that ended with it.
 
     `cloud_of` gives the cloud of a remote host, for `running_cloud`; what the engine itself decided about a job
     stays as long as the job's status stays (PARITY 6.2).
     """
     _record_shapes(writing, {job.shape.key: job.shape for job in delta.changed})
-    changed = 0
+    ended: list[RunEnded] = []
     for part in rows.chunks(delta.changed):
-        present = _statuses(writing.connection, [job.id for job in part])
+        present = _present(writing.connection, [job.id for job in part])
+        ended += [run for job in part if (run := _run_ended(job, present.get(job.id), delta.server_time))]
         found = [_job_row(job, present.get(job.id), cloud_of) for job in part]
-        changed += len(rows.save(writing, tables.jobs, found, topic="jobs"))
+        rows.save(writing, tables.jobs, found, topic="jobs")
     gone: Iterable[str] = delta.gone
     if delta.complete:
         gone = set(writing.connection.execute(select(tables.jobs.c.id)).scalars()) - {job.id for job in delta.changed}
-    return changed + len(rows.remove(writing, tables.jobs, sorted(gone), topic="jobs"))
+    rows.remove(writing, tables.jobs, sorted(gone), topic="jobs")
+    return ended
 
 
 def record_jobs(writing: Writing, jobs: Sequence[Job]) -> None:
@@ -139,10 +149,13 @@ def record_reasons(writing: Writing, shape: str, texts: Sequence[str]) -> None:
     rows.save_existing(writing, tables.shapes, [{"key": shape, "reasons": list(texts)}], topic="shapes")
 
 
-def record_blocks(writing: Writing, shape: str, held: Sequence[Block]) -> None:
-    """Record which clouds a shape is kept off, in place of what was recorded."""
-    blocks = {block.cloud: [block.until, block.reason] for block in held}
-    rows.save_existing(writing, tables.shapes, [{"key": shape, "blocks": blocks}], topic="shapes")
+def record_block(writing: Writing, block: Block, now: int) -> None:
+    """Keep a shape off a cloud for a while; blocks that have run out are forgotten."""
+    query = select(tables.shapes.c.blocks).where(tables.shapes.c.key == block.shape)
+    held = writing.connection.execute(query).scalar() or {}
+    kept = {cloud: [until, reason] for cloud, (until, reason) in held.items() if until > now}
+    kept[block.cloud] = [block.until, block.reason]
+    rows.save_existing(writing, tables.shapes, [{"key": block.shape, "blocks": kept}], topic="shapes")
 
 
 def prune_shapes(writing: Writing) -> None:
@@ -189,16 +202,24 @@ def _record_shapes(writing: Writing, wanted: Mapping[str, Shape]) -> None:
     rows.save(writing, tables.shapes, new, topic="shapes")
 
 
-def _statuses(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
+def _present(connection: Connection, ids: Sequence[str]) -> dict[str, Row[Any]]:
     table = tables.jobs
-    found = connection.execute(select(table.c.id, table.c.job_status).where(table.c.id.in_(ids)))
-    return {job_id: job_status for job_id, job_status in found}
+    query = select(table.c.id, table.c.job_status, table.c.remote_host, table.c.jobstarttime)
+    return {row.id: row for row in connection.execute(query.where(table.c.id.in_(ids)))}
 
 
-def _job_row(job: Job, present: int | None, cloud_of: Callable[[str], str]) -> rows.Row:
+def _run_ended(job: Job, present: Row[Any] | None, server_time: int) -> RunEnded | None:
+    if present is None or present.job_status != JobStatus.RUNNING or job.job_status == JobStatus.RUNNING:
+        return None
+    if not present.remote_host or not present.jobstarttime:
+        return None
+    return RunEnded(present.remote_host, max((job.finished_at or server_time) - present.jobstarttime, 0))
+
+
+def _job_row(job: Job, present: Row[Any] | None, cloud_of: Callable[[str], str]) -> rows.Row:
     row = {**rows.to_row(job), "shape": job.shape.key}
     row["running_cloud"] = cloud_of(job.remote_host) if job.remote_host else ""
-    if present is None or present != job.job_status:
+    if present is None or present.job_status != job.job_status:
         row["status"] = "Scheduled" if job.job_status == JobStatus.RUNNING else "Unscheduled"
         return row
     return {name: value for name, value in row.items() if name not in _ENGINE_COLUMNS}

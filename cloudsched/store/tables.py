@@ -174,6 +174,13 @@ vms = _table(
     _revision(),
 )
 
+departed = _table(
+    "departed",
+    _text("uid", primary_key=True),
+    _text("cloud", index=True),
+    _int("departed_at"),
+)
+
 shapes = _table(
     "shapes",
     _text("key", primary_key=True),

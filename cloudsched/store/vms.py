@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, delete, func, insert, or_, select
 
 from cloudsched.errors import NotFound
 from cloudsched.model.vms import VM
@@ -65,3 +65,22 @@ def record_fields(writing: Writing, changes: Sequence[Mapping[str, Any]]) -> Non
 def forget(writing: Writing, uids: Sequence[str]) -> None:
     """Delete the records of VMs that are gone."""
     rows.remove(writing, tables.vms, uids, topic="vms")
+
+
+def departed(connection: Connection, cloud: str, since: int) -> set[str]:
+    """Uids of VMs of a cloud that were destroyed after `since`: a listing may still show them."""
+    table = tables.departed
+    found = select(table.c.uid).where(table.c.cloud == cloud, table.c.departed_at >= since)
+    return set(connection.execute(found).scalars())
+
+
+def record_departed(writing: Writing, vms: Sequence[VM], now: int, keep_seconds: int) -> None:
+    """Delete the records of destroyed VMs and remember their names for a while."""
+    table = tables.departed
+    writing.connection.execute(delete(table).where(table.c.departed_at < now - keep_seconds))
+    uids = [vm.uid for vm in vms]
+    writing.connection.execute(delete(table).where(table.c.uid.in_(uids)))
+    if vms:
+        values = [{"uid": vm.uid, "cloud": vm.cloud, "departed_at": now} for vm in vms]
+        writing.connection.execute(insert(table), values)
+    forget(writing, uids)

@@ -1,0 +1,101 @@
+"""Calls that change the world (boot, destroy, retire, orders): made in threads, their ends recorded by the engine.
+
+A call is two functions: `work` runs in a thread and touches only the adapter; `finish` runs in the engine's thread,
+inside its write transaction, and records what came of it. An end is kept until the transaction that recorded it has
+committed, so a state that cannot be written for a while loses no outcome.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from cloudsched.store import Writing
+
+log = logging.getLogger("cloudscheduler")
+
+_PER_PLACE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`place` is the cloud or batch system asked; `uids` the VMs nobody else should touch meanwhile.
+
+    `finish` gets the write transaction and what `work` returned or raised.
+    """
+
+    place: str
+    uids: tuple[str, ...]
+    work: Callable[[], Any]
+    finish: Callable[[Writing, Any], None]
+
+
+class Calls:
+    """Calls under way and ended; used by the engine's thread alone."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._waiting: dict[str, deque[Call]] = defaultdict(deque)
+        self._running: dict[str, int] = defaultdict(int)
+        self._busy: list[Call] = []
+        self._ends: queue.SimpleQueue[tuple[Call, Any]] = queue.SimpleQueue()
+        self._unrecorded: list[tuple[Call, Any]] = []
+
+    @property
+    def in_flight(self) -> frozenset[str]:
+        """The VMs that a call is under way for, or whose call's end is not recorded yet."""
+        return frozenset(uid for call in self._busy for uid in call.uids)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing under way, nothing to record."""
+        return not self._busy
+
+    def start(self, calls: Iterable[Call]) -> None:
+        """Make calls, at most a few at once per place."""
+        for call in calls:
+            self._busy.append(call)
+            self._waiting[call.place].append(call)
+            self._next(call.place)
+
+    def record(self, writing: Writing) -> int:
+        """Record every end that has come in; returns how many. Call `recorded` after the commit."""
+        while not self._ends.empty():
+            call, result = self._ends.get()
+            self._running[call.place] -= 1
+            self._unrecorded.append((call, result))
+            self._next(call.place)
+        for call, result in self._unrecorded:
+            call.finish(writing, result)
+        return len(self._unrecorded)
+
+    def recorded(self) -> None:
+        """The transaction of the last `record` has committed."""
+        ended = {id(call) for call, _ in self._unrecorded}
+        self._busy = [call for call in self._busy if id(call) not in ended]
+        self._unrecorded.clear()
+
+    @property
+    def pending(self) -> bool:
+        """Is there anything to record?"""
+        return bool(self._unrecorded) or not self._ends.empty()
+
+    def _next(self, place: str) -> None:
+        waiting = self._waiting[place]
+        while waiting and self._running[place] < _PER_PLACE:
+            self._running[place] += 1
+            call = waiting.popleft()
+            threading.Thread(target=self._make, args=(call,), name=f"Call-{place}", daemon=True).start()
+
+    def _make(self, call: Call) -> None:
+        try:
+            result = call.work()
+        except Exception as ex:  # whatever an adapter raises is an outcome that must be recorded
+            result = ex
+        self._ends.put((call, result))
+        self._wake()

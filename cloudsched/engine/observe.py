@@ -1,0 +1,118 @@
+"""Recording what polls brought: each source fails alone, keeps its last observation and says that it is stale."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from cloudsched.engine import listing
+from cloudsched.engine.polls import PollResult
+from cloudsched.errors import CloudschedError
+from cloudsched.model.vms import VM
+from cloudsched.store import Writing, clouds, jobs, machines, vms
+
+log = logging.getLogger("cloudscheduler")
+
+LISTED_LATE_SECONDS = 600
+"""How long after its destruction a cloud may still list a VM without our taking it back."""
+
+_RUN_SAMPLES = 10
+
+
+def machine_host(name: str) -> str:
+    """A machine's host name: without its slot (`slotN@`), lower case (PARITY 5.5, B-15)."""
+    return name.rpartition("@")[2].lower()
+
+
+@dataclass(slots=True)
+class Observer:
+    """Records polls; remembers which parts of the world have been seen since the start."""
+
+    connection_fail_seconds: int
+    jobs_known: bool = False
+    machines_known: bool = False
+
+    def record(self, writing: Writing, result: PollResult, now: int) -> None:
+        """Record one poll's result or failure."""
+        kind, _, place = result.poll.name.partition(":")
+        if result.error is not None:
+            self._record_failure(writing, result, place, now)
+        elif kind == "VMPoller":
+            self._record_listing(writing, place, result, now)
+        elif kind == "JobPoller":
+            self._record_jobs(writing, result)
+            self.jobs_known = True
+        else:
+            machines.record_machines(writing, result.value)
+            self.machines_known = True
+
+    def _record_failure(self, writing: Writing, result: PollResult, place: str, now: int) -> None:
+        sentence = failure_sentence(result.error)
+        log.warning("%s failed: %s", result.poll.name, sentence)
+        if place:
+            (cloud,) = [each for each in clouds.all_clouds(writing.connection) if each.name == place] or [None]
+            if cloud is not None:
+                since = cloud.errorconnect if cloud.errorconnect is not None else float(now)
+                broken = now - since >= self.connection_fail_seconds
+                fields = {"stale": True, "last_error": sentence, "errorconnect": since}
+                clouds.record_fields(writing, place, {**fields, "connection_problem": broken})
+
+    def _record_listing(self, writing: Writing, place: str, result: PollResult, now: int) -> None:
+        fields = {"stale": False, "last_error": "", "errorconnect": None, "connection_problem": False}
+        clouds.record_fields(writing, place, fields)
+        connection = writing.connection
+        known = [vm for vm in vms.all_vms(connection) if vm.cloud == place]
+        departed = vms.departed(connection, place, now - LISTED_LATE_SECONDS)
+        followed = listing.follow(known, result.value, departed, now)
+        vms.record_vms(writing, followed.vms)
+        vms.record_departed(writing, followed.gone, now, LISTED_LATE_SECONDS)
+        if followed.strangers:
+            self._adopt(writing, place, followed, now)
+
+    def _adopt(self, writing: Writing, place: str, followed: listing.Followed, now: int) -> None:
+        cloud = clouds.find(writing.connection, place)
+        position = vms.next_position(writing.connection)
+        found = [listing.adopted(cloud, seen, position + n, now) for n, seen in enumerate(followed.strangers)]
+        log.warning("Adopting %d VM(s) on %s that the state did not know.", len(found), place)
+        vms.record_vms(writing, found)
+
+    def _record_jobs(self, writing: Writing, result: PollResult) -> None:
+        known = vms.all_vms(writing.connection)
+        by_host = hosts(known)
+        ended = jobs.record_delta(writing, result.value, _cloud_of(by_host))
+        samples: dict[str, list[int]] = defaultdict(list)
+        for run in ended:
+            vm = by_host.get(machine_host(run.remote_host))
+            if vm is not None:
+                samples[vm.uid].append(run.seconds)
+        times = {vm.uid: vm.job_run_times for vm in known}
+        vms.record_fields(
+            writing,
+            [{"uid": uid, "job_run_times": (*times[uid], *new)[-_RUN_SAMPLES:]} for uid, new in samples.items()],
+        )
+
+
+def hosts(known: Iterable[VM]) -> dict[str, VM]:
+    """VMs by every name a batch system may know them by."""
+    found: dict[str, VM] = {}
+    for vm in known:
+        names = (vm.uid, vm.hostname, vm.alt_hostname or "", machine_host(vm.condorname or ""))
+        found.update({name.lower(): vm for name in names if name})
+    return found
+
+
+def failure_sentence(error: Exception | None) -> str:
+    """An error as a sentence: ours as it is, others by their kind."""
+    if isinstance(error, (CloudschedError, TimeoutError)):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def _cloud_of(by_host: dict[str, VM]) -> Callable[[str], str]:
+    def cloud_of(remote_host: str) -> str:
+        vm = by_host.get(machine_host(remote_host))
+        return vm.cloud if vm is not None else ""
+
+    return cloud_of

@@ -1,0 +1,135 @@
+"""Polls of clouds and of the batch system: when due, each in a thread with a time limit, backing off when it fails."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+log = logging.getLogger("cloudscheduler")
+
+_LONGEST_PAUSE = 300.0
+_SHORTEST_PAUSE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """One thing to ask again and again; `name` is unique, `heartbeat` the v1 stage it belongs to."""
+
+    name: str
+    heartbeat: str
+    call: Callable[[], Any]
+    interval_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PollResult:
+    """What a poll brought: `value`, or the `error` why it brought nothing. Times are Unix seconds."""
+
+    poll: Poll
+    started_at: float
+    value: Any = None
+    error: Exception | None = None
+
+
+@dataclass(slots=True)
+class _Run:
+    """Where a poll stands. `round` tells an answer that came in time from one that was given up."""
+
+    due_at: float
+    round: int = 0
+    started_at: float | None = None
+    failures: int = 0
+    answering: bool = False
+
+
+class Polls:
+    """The set of polls; used by the engine's thread alone, except for `hurry`."""
+
+    def __init__(self, wake: Callable[[], None], limit_seconds: float) -> None:
+        self._wake, self._limit = wake, limit_seconds
+        self._polls: dict[str, Poll] = {}
+        self._runs: dict[str, _Run] = {}
+        self._answers: queue.SimpleQueue[tuple[int, PollResult]] = queue.SimpleQueue()
+        self._hurried: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def replace(self, polls: Iterable[Poll]) -> None:
+        """Make these all the polls there are; known names keep their schedule, new ones are due at once."""
+        self._polls = {poll.name: poll for poll in polls}
+        self._runs = {name: self._runs.get(name, _Run(due_at=0.0)) for name in self._polls}
+
+    def hurry(self, *names: str) -> None:
+        """Make polls due now (any thread): something happened that they will see."""
+        for name in names:
+            self._hurried.put(name)
+        self._wake()
+
+    def start_due(self) -> None:
+        """Start every poll that is due and not still running."""
+        now = time.time()
+        while not self._hurried.empty():
+            run = self._runs.get(self._hurried.get())
+            if run is not None and not run.failures:
+                earliest = (run.started_at or 0.0) + _SHORTEST_PAUSE
+                run.due_at = min(run.due_at, max(now, earliest))
+        for name, run in self._runs.items():
+            if run.due_at <= now and not run.answering:
+                self._start(self._polls[name], run, now)
+
+    def next_due(self) -> float:
+        """When the next poll is due, Unix seconds."""
+        return min((run.due_at for run in self._runs.values() if not run.answering), default=time.time() + 1.0)
+
+    def results(self) -> list[PollResult]:
+        """What came in since the last call, late answers left out; polls over their limit give an error."""
+        found = []
+        while not self._answers.empty():
+            number, result = self._answers.get()
+            run = self._runs.get(result.poll.name)
+            if run is None:
+                continue
+            run.answering = False
+            if run.round == number:
+                found.append(self._ended(run, result))
+            else:
+                run.due_at = min(run.due_at, time.time())
+        return found + self._overdue()
+
+    def _start(self, poll: Poll, run: _Run, now: float) -> None:
+        run.round += 1
+        run.started_at, run.answering, run.due_at = now, True, float("inf")
+        threading.Thread(target=self._ask, args=(poll, run.round, now), name=poll.name, daemon=True).start()
+
+    def _ask(self, poll: Poll, number: int, started_at: float) -> None:
+        try:
+            result = PollResult(poll, started_at, value=poll.call())
+        except Exception as ex:  # an adapter's mistake must cost its own poll only
+            result = PollResult(poll, started_at, error=ex)
+        self._answers.put((number, result))
+        self._wake()
+
+    def _ended(self, run: _Run, result: PollResult) -> PollResult:
+        run.failures = run.failures + 1 if result.error else 0
+        pause = result.poll.interval_seconds * 2 ** min(run.failures, 10)
+        if run.failures:
+            pause = min(pause, max(_LONGEST_PAUSE, result.poll.interval_seconds)) * random.uniform(0.75, 1.25)  # noqa: S311
+        run.due_at = time.time() + pause
+        return result
+
+    def _overdue(self) -> list[PollResult]:
+        """Give up on polls over their limit: their thread stays, its answer will be ignored."""
+        found = []
+        now = time.time()
+        for name, run in self._runs.items():
+            started_at = run.started_at
+            if run.answering and started_at is not None and run.due_at == float("inf"):
+                if now - started_at > self._limit:
+                    run.round += 1
+                    error = TimeoutError(f"No answer within {self._limit:g} seconds.")
+                    found.append(self._ended(run, PollResult(self._polls[name], started_at, error=error)))
+        return found
