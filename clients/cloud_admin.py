@@ -1,0 +1,278 @@
+"""`cloud_admin`: operators' verbs, with v1's options, order of evaluation and printed text (PARITY 4.3).
+
+Unlike v1 the exit status is 1 when what was asked was not done, and the log does not claim that it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from cloudsched.client import Answer, Client
+from cloudsched.config.load import Config
+
+from . import adminlog, invocation
+from .invocation import Option
+
+_LEVELS = ("VERBOSE", "DEBUG", "WARNING", "ERROR", "INFO", "CRITICAL")
+
+OPTIONS = (
+    Option("-f", "--config-file", "FILE", "Read this configuration file"),
+    Option("-s", "--server-hostname", "HOSTNAME", "Speak to the admin server on this machine, or at unix:PATH"),
+    Option("-P", "--port", "PORT", "Speak to the admin server on this port"),
+    Option("-a", "--all", "", "Act on all VMs of the cloud"),
+    Option("-k", "--kill-vm", "", "Shut VMs down. Requires -c and one of -n, -a, -b"),
+    Option("-c", "--cloud", "NAME", "The cloud to act on"),
+    Option("-n", "--vm-id", "ID", "The VM to act on"),
+    Option("-b", "--number", "NUM", "How many VMs to act on"),
+    Option("-p", "--refresh-proxy", "PROXYTYPE", "Refresh a user's proxies [vm, job]. Requires -u", ("vm", "job")),
+    Option("-u", "--user", "USER", "The user to act for"),
+    Option("-r", "--reconfig", "", "Disabled: use 'quickrestart'"),
+    Option(
+        "-l",
+        "--log-level",
+        "LOG_LEVEL",
+        f"Change the log level [{', '.join(_LEVELS)}]",
+        tuple(spelt for level in _LEVELS for spelt in (level, level.lower(), level.capitalize())),
+    ),
+    Option("-e", "--enable", "NAME", "Enable cloud NAME"),
+    Option("-d", "--disable", "NAME", "Disable cloud NAME"),
+    Option("-m", "--remove", "", "Forget VMs, which run on. Requires -c and one of -n, -a"),
+    Option("-q", "--quick-exit", "", "Toggle the quick-exit flag: when on, VMs survive the scheduler"),
+    Option("-i", "--reload-limits", "", "Reload the user limits file"),
+    Option("-j", "--list-limits", "", "List the user limits"),
+    Option("-o", "--force-retire", "", "Retire VMs. Requires -c and one of -n, -a, -b"),
+    Option("-x", "--reset-vm-state", "", "Give a VM back to automatic control. Requires -c and -n"),
+    Option("-t", "--reload-target-alias", "", "Reload the target cloud alias file"),
+    Option("-y", "--list-alias", "", "List the target cloud aliases"),
+    Option("-v", "--vm-allocation", "NUM", "Change how many VMs a cloud may have. Requires -c"),
+    Option("-C", "--comment", "COM", "Why this is done; logged, and required where the site enforces comments"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What `action` does when the options in `needs` are given too: a request, or just a line to say.
+
+    `request` is method, path and form fields. `before` and `after` are printed around the answer, `after` only when
+    the verb is done; `silent` prints the answer only when it is not; `replies` are printed for the answers `True`
+    and anything else. `{option}` stands for an option's value, `{url}` for the request's URL.
+    """
+
+    action: str
+    needs: str
+    request: str = ""
+    log: str = ""
+    say: str = ""
+    before: str = ""
+    after: str = ""
+    silent: bool = False
+    replies: tuple[str, str] | None = None
+
+
+_VMS, _VM = "PUT /clouds/{cloud}/vms", "PUT /clouds/{cloud}/vms/{vm_id}"
+_VM_PROXIES, _JOB_PROXIES = "Refreshing VM proxies for user {user}.", "Refreshing Job proxies for user {user}."
+
+CASES = (
+    Case("kill_vm", "cloud vm_id", f"{_VM} action=shutdown", "Shutting down VM: {vm_id} on: {cloud}"),
+    Case("kill_vm", "cloud all", f"{_VMS} action=shutdown count=all", "Shutting down all VMs on cloud: {cloud}"),
+    Case(
+        "kill_vm",
+        "cloud number",
+        f"{_VMS} action=shutdown count={{number}}",
+        "Shutting down {number} VMs on cloud: {cloud}",
+    ),
+    Case(
+        "kill_vm",
+        "cloud",
+        say="Must provide a -n [VM ID], -a to kill all VMs, or -b [count] to kill a set number on cloud.",
+    ),
+    Case("kill_vm", "", say="Must Provide the cloud name to kill VMs on and the VM ID, count, or all flag."),
+    Case("remove", "cloud vm_id", f"{_VM} action=remove", "Removing VM entry: {vm_id} on: {cloud}"),
+    Case(
+        "remove",
+        "cloud all",
+        f"{_VMS} action=remove count=all",
+        "Removing all VM entries from Cloud Scheduler on cloud: {cloud}",
+        before="{url}",
+    ),
+    Case("remove", "cloud", say="Must provide a -n [VM ID] or -a to remove all VMs on this cloud."),
+    Case("remove", "", say="Must Provide the cloud name to remove VMs on and the VM ID or all flag."),
+    Case("force_retire", "cloud vm_id", f"{_VM} action=force_retire", "Force retiring VM: {vm_id} on cloud: {cloud}"),
+    Case("force_retire", "cloud all", f"{_VMS} action=force_retire count=all", "Force retiring all VMs on: {cloud}"),
+    Case(
+        "force_retire",
+        "cloud number",
+        f"{_VMS} action=force_retire count={{number}}",
+        "Force retiring {number} VMs, on cloud: {cloud}",
+    ),
+    Case(
+        "force_retire",
+        "cloud",
+        say="Must provide a -n [VM ID], -a (all), or -b [count] to force retire all or some VMs on this cloud.",
+    ),
+    Case(
+        "force_retire", "", say="Must Provide the cloud name to force retire VMs on and the VM ID, all or count flag."
+    ),
+    Case(
+        "reset_vm_state",
+        "cloud vm_id",
+        f"{_VM} action=reset_override_state",
+        "Reset state of vm: {vm_id} on cloud: {cloud}",
+    ),
+    Case("reset_vm_state", "cloud", say="Must provide -n [VM ID] to reset state of VM."),
+    Case("reset_vm_state", "", say="Must provide the cloud name and VM ID to reset override state on."),
+    Case("enable", "", "PUT /clouds/{enable} action=enable", "Cloud: {enable} enabled."),
+    Case("disable", "", "PUT /clouds/{disable} action=disable", "Cloud: {disable} disabled."),
+    Case("reconfig", "", say="Reconfig Disabled - use 'quickrestart'"),
+    Case(
+        "reload_limits",
+        "",
+        "POST /user-limits",
+        "Reloaded the user limits file.",
+        replies=("User-Limit file reloaded.", "No Limits set - list empty or problem parsing file."),
+    ),
+    Case("list_limits", "", "GET /user-limits", "Listed the user limits."),
+    Case(
+        "reload_target_alias",
+        "",
+        "POST /cloud-aliases",
+        "Reloaded the target cloud alias file.",
+        replies=(
+            "Target Cloud Alias file reloaded.",
+            "Failed to load alias file - check json format, path, or permissions.",
+        ),
+    ),
+    Case("list_alias", "", "GET /cloud-aliases", "Listed the target cloud aliases."),
+    Case("log_level", "", "PUT / log_level={log_level}", "Changed logging level to: {log_level}"),
+    Case(
+        "refresh_proxy",
+        "user refresh_proxy=vm",
+        "POST /users/{user} refresh=vm_proxy",
+        _VM_PROXIES,
+        before=_VM_PROXIES,
+        silent=True,
+    ),
+    Case(
+        "refresh_proxy",
+        "user refresh_proxy=job",
+        "POST /users/{user} refresh=job_proxy",
+        _JOB_PROXIES,
+        before=_JOB_PROXIES,
+        silent=True,
+    ),
+    Case("refresh_proxy", "", say="Must Specify a user with -u or --user."),
+    Case(
+        "quick_exit",
+        "",
+        "POST / action=quick_shutdown",
+        "Toggled quick shutdown flag.",
+        after="Toggled Quick shutdown flag.",
+    ),
+    Case(
+        "vm_allocation",
+        "cloud",
+        "PUT /clouds/{cloud} allocations={vm_allocation}",
+        "Attempting to adjust vm allocation on {cloud}. Target: {vm_allocation}",
+        before="Adjusting vm_slots on {cloud} to {vm_allocation}",
+    ),
+    Case("vm_allocation", "", say="Change vm slot of cloud need '-c cloudname' for cloud to change allocation of"),
+)
+"""The first case of the first action that is given is carried out: their order is v1's order of evaluation."""
+
+ENFORCED = frozenset(
+    {
+        "kill_vm",
+        "remove",
+        "force_retire",
+        "reset_vm_state",
+        "reload_limits",
+        "reload_target_alias",
+        "log_level",
+        "refresh_proxy",
+        "quick_exit",
+        "vm_allocation",
+    }
+)
+"""The actions for which `admin_log_comments` demands a comment."""
+
+NOTHING = Case("", "", say="Run cloud_admin -h for help.")
+NO_COMMENT = "Admin comments being enforced. Please use -C 'reason for command' when performing this option."
+
+
+def chosen(given: Mapping[str, str], comment_missing: bool) -> tuple[int, Case]:
+    """The case to carry out, and how many actions before it were refused for want of a comment."""
+    present = invocation.present(given)
+    refused = 0
+    for action, cases in groupby(CASES, key=lambda case: case.action):
+        if action not in present:
+            continue
+        if comment_missing and action in ENFORCED:
+            refused += 1
+            continue
+        return refused, next(case for case in cases if present.issuperset(case.needs.split()))
+    return refused, NOTHING
+
+
+def _perform(client: Client, case: Case, given: Mapping[str, str], log: logging.Logger) -> int:
+    method, path, *fields = case.request.split()
+    path_segments = invocation.segments(path, given)
+    form = dict(field.format_map(given).partition("=")[::2] for field in fields)
+    if case.before:
+        print(case.before.format_map({**given, "url": client.url(path_segments)}))
+    answer = client.send(method, path_segments, form)
+    for line in _printed(case, answer):
+        print(line)
+    _record(log, method, adminlog.one_line(case.log.format_map(given)), answer)
+    return int(answer.failed)
+
+
+def _printed(case: Case, answer: Answer) -> list[str]:
+    if answer.accepted:
+        return [answer.text]
+    if case.replies:
+        good, bad = case.replies
+        return [good] if answer.text == "True" else [bad] if answer.text == "False" else [bad, answer.text]
+    lines = [] if case.silent and not answer.failed else [answer.text]
+    return lines + [case.after] if case.after and not answer.failed else lines
+
+
+def _record(log: logging.Logger, method: str, what: str, answer: Answer) -> None:
+    if answer.failed:
+        log.error("%s Failed: %s %s", what, answer.status, adminlog.one_line(answer.text))
+    else:
+        log.log(logging.DEBUG if method == "GET" else logging.INFO, "%s", what)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `cloud_admin`; the exit status is 1 when the verb failed, 2 for a usage error."""
+    given = invocation.parse(OPTIONS, sys.argv[1:] if argv is None else argv)
+    return invocation.run(lambda: _administer(given))
+
+
+def _administer(given: Mapping[str, str]) -> int:
+    config = invocation.load_config("admin", given, invocation.main_file(given))
+    with adminlog.opened(config.logging) as log:
+        return _decide(config, given, log)
+
+
+def _decide(config: Config, given: Mapping[str, str], log: logging.Logger) -> int:
+    enforced, comment = config.logging.admin_log_comments, given.get("comment", "")
+    refused, case = chosen(given, comment_missing=enforced and not comment)
+    for _ in range(refused):
+        print(NO_COMMENT)
+        log.debug("Attempted to perform action without required comment.")
+    if case.say:
+        print(case.say)
+        log.debug("%s", case.say)
+        return int(case is not NOTHING or refused > 0)
+    if enforced and case.action in ENFORCED:
+        log.info("Comment: %s", adminlog.one_line(comment))
+    return _perform(invocation.connect("admin", config, given), case, given, log)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""`cloud_job`: submits jobs, shows them, and holds, releases or removes them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pwd
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from cloudsched import __version__
+from cloudsched.client import Answer, Client
+from cloudsched.errors import SubmitError
+
+from . import invocation
+
+STATES = ("new", "sched", "high", "idle", "running", "held", "complete")
+UNFINISHED = ("idle", "running", "held")
+_LINE = re.compile(r"line (\d+): ")
+_USER = slice(21, 36)
+"""Where v1's job table shows the user (PARITY 2.8)."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `cloud_job`."""
+    top = argparse.ArgumentParser(prog="cloud_job", description=__doc__.partition(": ")[2])
+    top.add_argument("--version", action="version", version=f"cloud_job {__version__}")
+    top.add_argument("-f", "--config-file", metavar="FILE", help="read this configuration file")
+    top.add_argument("-s", "--server-hostname", metavar="HOSTNAME", help="speak to the daemons on this machine")
+    top.add_argument("--admin-port", metavar="PORT", help="the admin daemon's port")
+    top.add_argument("--info-port", metavar="PORT", help="the info daemon's port")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    submit = commands.add_parser("submit", help="queue the jobs of a submit description")
+    submit.add_argument("file", metavar="FILE", help="the submit description, - for standard input")
+    listing = commands.add_parser("list", help="list jobs: idle, running and held ones unless --state is given")
+    listing.add_argument("--state", choices=STATES, help="only jobs in this queue or state")
+    listing.add_argument("--user", help="only jobs of this user")
+    show = commands.add_parser("show", help="show one job")
+    show.add_argument("-j", "--json", action="store_true", help="everything known about it, as JSON")
+    show.add_argument("id", metavar="ID", help="a job's full id, or CLUSTER.PROC")
+    for verb in ("hold", "release", "remove"):
+        command = commands.add_parser(verb, help=f"{verb} jobs")
+        command.add_argument("ids", metavar="ID", nargs="+", help="a job's full id, or CLUSTER.PROC")
+        command.add_argument("--reason", help="why, for the record")
+    return top
+
+
+def submit(client: Client, arguments: argparse.Namespace) -> bool:
+    """Post a submit description with the directory and account it is submitted from; true when it was taken."""
+    text = _description(arguments.file)
+    document = {"submit": text, "initialdir": _directory(), "owner": _account()}
+    answer = client.send("POST", ["jobs"], document=document)
+    return _show(Answer(answer.status, _LINE.sub(rf"{_named(arguments.file)}:\1: ", answer.text, count=1)))
+
+
+def _named(file: str) -> str:
+    return "standard input" if file == "-" else file
+
+
+def _description(file: str) -> str:
+    try:
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return content.decode("utf-8")
+    except OSError as ex:
+        raise SubmitError(f"it cannot be read: {ex.strerror}.", path=_named(file)) from ex
+    except UnicodeDecodeError as ex:
+        line = ex.object.count(b"\n", 0, ex.start) + 1
+        raise SubmitError("this is not UTF-8 text.", path=_named(file), line=line) from ex
+
+
+def _directory() -> str:
+    try:
+        return str(Path.cwd())
+    except OSError as ex:
+        raise SubmitError(f"the current directory cannot be found: {ex.strerror}.") from ex
+
+
+def _account() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def listed(client: Client, arguments: argparse.Namespace) -> bool:
+    """Print one table of the jobs in the state asked for, or of all unfinished ones."""
+    lines: list[str] = []
+    for state in [arguments.state] if arguments.state else UNFINISHED:
+        answer = client.send("GET", ["jobs"], {"state": state})
+        if answer.failed:
+            return _show(answer)
+        heading, *rows = answer.text.splitlines()
+        lines += ([] if lines else [heading]) + list(_of_user(rows, arguments.user))
+    print("\n".join(lines))
+    return True
+
+
+def _of_user(rows: Iterable[str], user: str | None) -> Iterable[str]:
+    return [row for row in rows if user is None or row[_USER].rstrip() == user[:15].rstrip()]
+
+
+def show(client: Client, arguments: argparse.Namespace) -> bool:
+    """Print one job, as v1's table row or as JSON."""
+    return _show(client.send("GET", ["jobs", arguments.id + (".json" if arguments.json else "")]))
+
+
+def act(client: Client, arguments: argparse.Namespace) -> bool:
+    """Hold, release or remove each job named; true when all of it was done or accepted."""
+    reason = {"reason": arguments.reason} if arguments.reason else {}
+    answers = [_act(client, arguments.command, each, reason) for each in arguments.ids]
+    return all([_show(answer) for answer in answers])
+
+
+def _act(client: Client, verb: str, job: str, reason: dict[str, str]) -> Answer:
+    if verb == "remove":
+        return client.send("DELETE", ["jobs", job], reason)
+    return client.send("PUT", ["jobs", job], {"action": verb, **reason})
+
+
+def _show(answer: Answer) -> bool:
+    print(answer.text.rstrip("\n"), file=sys.stderr if answer.failed else sys.stdout)
+    return not answer.failed
+
+
+COMMANDS: dict[str, tuple[str, Callable[[Client, argparse.Namespace], bool]]] = {
+    "submit": ("admin", submit),
+    "list": ("info", listed),
+    "show": ("info", show),
+    "hold": ("admin", act),
+    "release": ("admin", act),
+    "remove": ("admin", act),
+}
+"""Which daemon each command speaks to, and what carries it out."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `cloud_job`; the exit status is 1 when something asked for was not done, 2 for a usage error."""
+    arguments = parser().parse_args(argv)
+
+    def work() -> int:
+        daemon, command = COMMANDS[arguments.command]
+        given = {**vars(arguments), "port": vars(arguments)[f"{daemon}_port"]}
+        config = invocation.load_config(daemon, given, invocation.main_file(given))
+        return 0 if command(invocation.connect(daemon, config, given), arguments) else 1
+
+    return invocation.run(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
