@@ -137,7 +137,7 @@ class _SectionReader:
         try:
             return cast(T, kind.read(text))
         except ValueError:
-            self.problems.append(f"{option} = {text!r} must be {kind.accepts}")
+            self.problems.append(f"{option} = {text[:80]!r} must be {kind.accepts}")
             return default
 
     def section_of(self, cloud: Cloud) -> CloudSection:

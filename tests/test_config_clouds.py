@@ -1,0 +1,152 @@
+"""cloud_resources.conf (PARITY 7.2)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cloudsched.config import CloudSection, Global, HostSize, document, load, read_clouds, show, with_clouds
+from cloudsched.errors import ConfigError
+
+HOST = HostSize(cores=4, memory_mb=8000, storage_gb=50)
+OPENSTACK = """
+[Mouse]
+auth_url: https://mouse.example.org:5000/v3
+cloud_type: OpenStackNative
+regions: nova
+vm_slots: 10
+tenant_name: tenant
+username: operator
+password: s3%cr(et%(x)s
+security_group: default
+"""
+
+
+def clouds(tmp_path: Path, text: str, *, simulated: bool = False) -> tuple[CloudSection, ...]:
+    return read(tmp_path, text, simulated=simulated)[0]
+
+
+def read(tmp_path: Path, text: str, *, simulated: bool = False) -> tuple[tuple[CloudSection, ...], tuple[str, ...]]:
+    path = tmp_path / "cloud_resources.conf"
+    path.write_text(text, encoding="utf-8")
+    return read_clouds(path, Global(state_dir=tmp_path, max_keepalive=600), HOST, simulated=simulated)
+
+
+def refused(tmp_path: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        clouds(tmp_path, text)
+    return str(caught.value).replace(str(tmp_path) + "/", "")
+
+
+def test_local_cloud_takes_what_it_does_not_say_from_the_host(tmp_path: Path) -> None:
+    first, second = clouds(tmp_path, "[A]\ncloud_type: Local\n[b]\ncloud_type: local\nvm_slots: 2\nenabled = true\n")
+    assert (first.cloud.name, first.section, first.cloud.position) == ("a", "A", 0)
+    assert (first.cloud.vm_slots, first.cloud.memory_mb, first.cloud.cpu_cores) == (4, 8000, 4)
+    assert (first.cloud.enabled, first.cloud.unusable) == (False, None)
+    assert (second.cloud.enabled, second.cloud.vm_slots, second.cloud.position) == (True, 2, 1)
+
+
+def test_options_become_typed_values(tmp_path: Path) -> None:
+    (section,) = clouds(
+        tmp_path,
+        "[a]\ncloud_type: fake\nhost: h.example.org\nvm_slots: 5\nmemory: 1000\nstorage: 20\ncpu_cores: 2\n"
+        "max_vm_mem: 500\nnetworks: private, public\npriority: -2\nvm_keep_alive: 60\nboot_timeout: 30\n",
+    )
+    cloud = section.cloud
+    assert (cloud.network_address, cloud.vm_slots, cloud.memory_mb, cloud.storage_gb) == ("h.example.org", 5, 1000, 20)
+    assert (cloud.cpu_cores, cloud.max_vm_mem, cloud.network_pools) == (2, 500, ("private", "public"))
+    assert (cloud.priority, cloud.keep_alive, cloud.boot_timeout) == (-2, 600, 30)
+
+
+def test_v1s_openstack_sample_is_listed_disabled_with_the_reason(tmp_path: Path) -> None:
+    (section,) = clouds(tmp_path, OPENSTACK + "enabled: yes\n")
+    assert section.cloud.unusable == "cloud_type OpenStackNative is not available in this release"
+    assert section.cloud.enabled is False
+    assert (section.cloud.network_address, section.cloud.tenant) == ("https://mouse.example.org:5000/v3", "tenant")
+    assert (section.cloud.memory_mb > 10**8, section.cloud.cpu_cores) == (True, -1)
+
+
+def test_simulated_kind_needs_no_adapter(tmp_path: Path) -> None:
+    (section,) = clouds(tmp_path, OPENSTACK, simulated=True)
+    assert section.cloud.unusable is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("cloud_type: AmazonEC2\nhost: h\n", "missing: access_key_id, memory, regions, secret_access_key, security"),
+        ("cloud_type: Nimbus\n", "cloud_type Nimbus is not known; available are fake, local"),
+        ("vm_slots: 1\n", "cloud_type (missing) is not known; available are fake, local"),
+        ("cloud_type: local\nvm_slots: some\n", "vm_slots = 'some' must be a whole number, 0 or more"),
+        ("cloud_type: local\nmemory: 1,2\n", "memory = '1,2' must be a whole number, 0 or more"),
+        ("cloud_type: local\nenabled: perhaps\n", "enabled = 'perhaps' must be yes, true, on, 1, no, false"),
+    ],
+)
+def test_impossible_section_is_listed_with_every_reason(tmp_path: Path, text: str, reason: str) -> None:
+    (section,) = clouds(tmp_path, f"[a]\n{text}")
+    assert reason in (section.cloud.unusable or "")
+    assert section.cloud.enabled is False
+
+
+def test_unknown_option_warns_and_the_cloud_stays(tmp_path: Path) -> None:
+    sections, warnings = read(tmp_path, "[A]\ncloud_type: local\nvm_slot: 3\n")
+    assert sections[0].cloud.unusable is None
+    assert warnings == (f"{tmp_path}/cloud_resources.conf:3: [A] vm_slot is not an option of clouds.",)
+
+
+def test_options_are_shown_as_written_without_secrets(tmp_path: Path) -> None:
+    (section,) = clouds(
+        tmp_path,
+        "[DEFAULT]\nbase: example.org\n" + OPENSTACK + "host: %(base)s\napi_token: t0ken\nkey_name: 100%\n"
+        "cacert: https://me:s3cret@h/\n",
+    )
+    assert " ".join(section.options) == (
+        "base auth_url cloud_type regions vm_slots tenant_name security_group host key_name cacert"
+    )
+    assert (section.options["host"], section.options["key_name"]) == ("%(base)s", "100%")
+    assert section.options["cacert"] == "https://me:********@h/"
+    assert (section.settings["host"], section.settings["cacert"]) == ("example.org", "https://me:s3cret@h/")
+    assert section.secrets == {"username": "operator", "password": "s3%cr(et%(x)s", "api_token": "t0ken"}
+    assert "t0ken" not in repr(section)
+    assert "s3cret" not in repr(section)
+
+
+@pytest.mark.parametrize("name", ["test/name?x#y 100%", "näme 'quoted\"", "..a", "%41"])
+def test_name_may_hold_any_character(tmp_path: Path, name: str) -> None:
+    (section,) = clouds(tmp_path, f"[{name}]\ncloud_type: local\n")
+    assert section.cloud.name == name.lower()
+
+
+@pytest.mark.parametrize("name", [" ", ".", ".."])
+def test_unaddressable_name_is_refused(tmp_path: Path, name: str) -> None:
+    assert refused(tmp_path, f"\n[{name}]\n") == f"cloud_resources.conf:2: A cloud cannot be called {name!r}."
+
+
+def test_name_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
+    complaint = refused(tmp_path, "[Mouse]\ncloud_type: local\n[mouse]\ncloud_type: local\n")
+    assert complaint.startswith("cloud_resources.conf:3: Cloud 'mouse' is the same as 'Mouse' in line 1")
+
+
+def test_broken_or_missing_file_is_refused(tmp_path: Path) -> None:
+    assert refused(tmp_path, "[a]\nnonsense\n").startswith("cloud_resources.conf:2: ")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_clouds(tmp_path / "none", Global(state_dir=tmp_path), HOST)
+
+
+def test_file_without_sections_is_no_clouds(tmp_path: Path) -> None:
+    assert read(tmp_path, "# nothing\n") == ((), ())
+
+
+def test_show_masks_the_secrets_of_clouds(tmp_path: Path) -> None:
+    path = tmp_path / "cloud_resources.conf"
+    path.write_text(OPENSTACK + "vm_keep_alive: 2\n", encoding="utf-8")
+    config = with_clouds(load({("global", "cloud_resource_config"): str(path)}, {"HOME": str(tmp_path)}), HOST)
+    lines = [" ".join(line.split()) for line in show(config).splitlines()]
+    assert f"[cloud mouse] password = ******** ({path}:9)" in lines
+    assert f"[cloud mouse] vm_keep_alive = 2 ({path}:11)" in lines
+    assert "[cloud mouse] memory = 1000000000 (default)" in lines
+    assert f"[cloud mouse] unusable = cloud_type OpenStackNative is not available in this release ({path}:2)" in lines
+    for text in (show(config), str(document(config)), repr(config)):
+        assert "s3%cr" not in text
+        assert "operator" not in text
