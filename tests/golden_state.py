@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import SHAPE_FIELDS, Job, Machine, Shape
 from cloudsched.model.snapshot import HEARTBEATS, Heartbeat
 from cloudsched.model.vms import VM
+from cloudsched.store import Store, clouds, heartbeats, jobs, limits, machines, vms
 
 DIRECTORY = Path(__file__).parent / "golden"
 NOW = 1480001000
@@ -46,18 +47,18 @@ class GoldenState:
 def golden() -> GoldenState:
     """The state the answers were recorded in."""
     fixture = json.loads((DIRECTORY / "fixture.json").read_text())
-    clouds = fixture["clouds"]
-    vms = [(cloud["name"], vm) for cloud in clouds for vm in cloud["vms"]]
+    sections = fixture["clouds"]
+    held = [(cloud["name"], vm) for cloud in sections for vm in cloud["vms"]]
     return GoldenState(
-        clouds=tuple(_cloud(cloud, position) for position, cloud in enumerate(clouds)),
-        vms=tuple(_vm(cloud, vm, position) for position, (cloud, vm) in enumerate(vms)),
+        clouds=tuple(_cloud(cloud, position) for position, cloud in enumerate(sections)),
+        vms=tuple(_vm(cloud, vm, position) for position, (cloud, vm) in enumerate(held)),
         jobs=tuple(_job(job) for job in fixture["jobs"]),
         machines=tuple(Machine(**machine) for machine in fixture["missing_machines"]),
         heartbeats=_heartbeats(fixture["options"]["heart_beat_age"]),
         user_limits=fixture["user_limits"],
         cloud_aliases={name: tuple(names) for name, names in fixture["cloud_aliases"].items()},
-        sections=tuple((cloud.get("section", cloud["name"]), _shown(cloud["config"])) for cloud in clouds),
-        ini="\n".join(_section(cloud) for cloud in clouds),
+        sections=tuple((cloud.get("section", cloud["name"]), _shown(cloud["config"])) for cloud in sections),
+        ini="\n".join(_section(cloud) for cloud in sections),
     )
 
 
@@ -109,7 +110,7 @@ def _vm(cloud: str, vm: Mapping[str, Any], position: int) -> VM:
 
 
 def _job(job: Mapping[str, Any]) -> Job:
-    settled = {"priority": 1} | {
+    settled: dict[str, Any] = {"priority": 1} | {
         name: tuple(value) if isinstance(value, list) else value for name, value in job.items()
     }
     shape = Shape(**{name: value for name, value in settled.items() if name in SHAPE_FIELDS})
@@ -119,3 +120,17 @@ def _job(job: Mapping[str, Any]) -> Job:
 def _heartbeats(ages: Mapping[str, int]) -> tuple[Heartbeat, ...]:
     names = zip(HEARTBEATS, _FIXTURE_BEATS, strict=True)
     return tuple(Heartbeat(name, 5, NOW - ages[recorded]) for name, recorded in names)
+
+
+def load(store: Store, now: float = NOW) -> None:
+    """Record the state in a store as the engine would, in one commit; `now` is when heartbeats have their ages."""
+    state = golden()
+    with store.writing() as writing:
+        clouds.record_clouds(writing, state.clouds)
+        vms.record_vms(writing, state.vms)
+        jobs.record_jobs(writing, state.jobs)
+        machines.record_machines(writing, state.machines)
+        limits.record_user_limits(writing, state.user_limits)
+        limits.record_cloud_aliases(writing, state.cloud_aliases)
+        beats = [replace(beat, beat_at=beat.beat_at - NOW + now) for beat in state.heartbeats]
+        heartbeats.record_heartbeats(writing, beats)

@@ -1,0 +1,53 @@
+"""The information daemon's application: v1's URLs, the wiki's, and `.json` after each (PARITY 1.3)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from cloudsched.config import Config
+from cloudsched.info import clouds, diagnostics, failures, jobs, monitors, vms
+from cloudsched.info.page import Fixed, PageOf
+from cloudsched.info.picture import Pictures
+from cloudsched.info.root import Root
+from cloudsched.store import Store
+from cloudsched.web.app import WSGIApp, build
+from cloudsched.web.auth import Auth, read_token
+from cloudsched.web.operations import Operations
+
+
+def create_app(store: Store, config: Config) -> WSGIApp:
+    """The application over a store, which may be read-only. Raises ConfigError for an unusable token file."""
+    settings = config.global_
+    pictures = Pictures(store)
+    pages: dict[str, PageOf] = {
+        "/cloud": clouds.overview,
+        "/clusters": clouds.clusters,
+        "/ips": monitors.ips,
+        "/diff-types": partial(monitors.diff_types, settings=settings),
+        "/failures/boot": failures.boot,
+        "/failures/image": failures.image,
+        "/shared-objs": diagnostics.shared_objects,
+        "/developer-info": diagnostics.developer_information,
+        "/developer_info": diagnostics.developer_information,
+    }
+    resources: dict[str, object] = {url: Fixed(pictures, page) for url, page in pages.items()} | {
+        "/cloud/config": clouds.CloudConfig(pictures, config),
+        "/clusters/{cloud}/vms": vms.CloudsVMs(pictures),
+        "/vms": vms.VMs(pictures),
+        "/vms/resources": vms.VMs(pictures),
+        "/jobs": jobs.Jobs(pictures),
+        "/failures": failures.Failures(pictures),
+        "/thread-heart-beats": monitors.HeartBeats(store, settings),
+    }
+    one_form: dict[str, object] = {
+        "/": Root(),
+        "/clusters/{cloud}": clouds.Cluster(pictures),
+        "/clusters/{cloud}/vms/{vm}": vms.OneVM(pictures),
+        "/jobs/{job}": jobs.OneJob(pictures),
+        "/job-pool.json": Fixed(pictures, jobs.pool_encoded_twice),
+        "/job_pools.json": Fixed(pictures, jobs.pool),
+        "/operations/{operation}": Operations(store),
+    }
+    with_json = {f"{url}.json": resource for url, resource in resources.items()}
+    token = read_token(settings.admin_token_file) if settings.info_auth == "token" else ""
+    return build({**resources, **with_json, **one_form}, Auth(settings.info_auth, token), settings.access_log)

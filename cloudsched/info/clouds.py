@@ -1,0 +1,80 @@
+"""Clouds: the overview, their configuration, all of them, one of them (I2 to I7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cloudsched.config import Config
+from cloudsched.config.clouds import HostSize, read_clouds
+from cloudsched.errors import NotFound
+from cloudsched.info.page import show, without_suffix
+from cloudsched.info.picture import Page, Picture, Pictures
+from cloudsched.render import clouds, documents
+from cloudsched.web import Request, Response, params
+
+_HOST_UNUSED = HostSize(0, 0, 0)
+
+
+def overview(picture: Picture) -> Page:
+    """`GET /cloud`."""
+    return Page(
+        text=lambda: clouds.overview(picture.fleet),
+        document=lambda: documents.encode(documents.overview(picture.fleet)),
+        key=("cloud",),
+        topics=("clouds",),
+    )
+
+
+def clusters(picture: Picture) -> Page:
+    """`GET /clusters` and `/clusters.json`."""
+    return Page(
+        text=lambda: clouds.clusters(picture.fleet),
+        document=lambda: documents.pool(picture.fleet, picture.vm_text),
+        key=("clusters",),
+        topics=("clouds", "vms"),
+    )
+
+
+class Cluster:
+    """One cloud, by name: as it is written, else in any case (B-09)."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self._pictures = pictures
+
+    def on_get(self, req: Request, resp: Response, cloud: str) -> None:
+        """GET a cloud: 200, or 404 with v1's sentence, `{}` for `.json`."""
+        params.read(req)
+        picture = self._pictures.current()
+        name, json_named = without_suffix(cloud, picture.fleet.find)
+        found = picture.fleet.find(name)
+        if found is None:
+            raise NotFound("cloud", name, v1_text="{}" if json_named else clouds.no_cluster_info(name))
+        page = Page(
+            text=lambda: clouds.cluster_info(name, found),
+            document=lambda: documents.cloud(found, picture.vm_text),
+        )
+        show(req, resp, page, picture, json_named=json_named)
+
+
+class CloudConfig:
+    """The clouds' configuration without secrets: of the file as it is now, else of the state (PARITY 2.3)."""
+
+    def __init__(self, pictures: Pictures, config: Config) -> None:
+        self._pictures, self._config = pictures, config
+
+    def on_get(self, req: Request, resp: Response) -> None:
+        """GET the configuration: 200, or 409 for a file that cannot be read."""
+        params.read(req)
+        sections = self._sections()
+        page = Page(
+            text=lambda: clouds.configuration(sections),
+            document=lambda: documents.encode(documents.configuration(sections)),
+        )
+        show(req, resp, page)
+
+    def _sections(self) -> list[tuple[str, Mapping[str, str]]]:
+        path = self._config.global_.cloud_resource_config
+        if path is None:
+            return [(each.cloud.name, each.cloud.options) for each in self._pictures.current().fleet.active]
+        found, _ = read_clouds(path, self._config.global_, _HOST_UNUSED)
+        return [(each.section, each.options) for each in found]

@@ -1,0 +1,49 @@
+"""How a page of a picture becomes an answer: which form, its ETag, and names that may end in `.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cloudsched.info.picture import Page, Picture, Pictures
+from cloudsched.web import Request, Response, params
+from cloudsched.web.negotiate import JSON, TEXT, prefers_json
+
+PageOf = Callable[[Picture], Page]
+
+
+class Fixed:
+    """A resource without names and parameters: one page of whatever picture is current."""
+
+    def __init__(self, pictures: Pictures, page_of: PageOf) -> None:
+        self._pictures, self._page_of = pictures, page_of
+
+    def on_get(self, req: Request, resp: Response) -> None:
+        """GET the page: 200, or 304 to who has it already."""
+        params.read(req)
+        picture = self._pictures.current()
+        show(req, resp, self._page_of(picture), picture)
+
+
+def show(req: Request, resp: Response, page: Page, picture: Picture | None = None, *, json_named: bool = False) -> None:
+    """Answer with a page; `json_named` says that the URL's last name asked for JSON by ending in `.json`.
+
+    A page of a picture has an ETag: the state index, with the form added where one URL has two.
+    """
+    by_url = json_named or (req.uri_template or "").endswith(".json")
+    as_json = by_url or prefers_json(req)
+    resp.set_header("Cache-Control", "no-cache")
+    resp.append_header("Vary", "Accept")
+    if picture is not None:
+        resp.etag = tag = f"{picture.index}-json" if as_json and not by_url else str(picture.index)
+        if any(each in ("*", tag) for each in req.if_none_match or ()):
+            resp.status = 304
+            return
+    resp.content_type = JSON if as_json else TEXT
+    resp.data = picture.body(page, as_json) if picture else page.body(as_json)
+
+
+def without_suffix(name: str, exists: Callable[[str], object]) -> tuple[str, bool]:
+    """A name from a URL, and whether it asked for JSON: an existing name that ends in `.json` wins (DESIGN 6)."""
+    if name.endswith(".json") and name != ".json" and not exists(name):
+        return name.removesuffix(".json"), True
+    return name, False

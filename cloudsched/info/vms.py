@@ -1,0 +1,121 @@
+"""VMs of all clouds or of one: the table, v1's metrics, one VM (I8 to I10, I13, I14)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from cloudsched.errors import NotFound
+from cloudsched.info.page import show, without_suffix
+from cloudsched.info.picture import Page, Picture, Pictures
+from cloudsched.model.vms import VM
+from cloudsched.render import clouds, documents, vms
+from cloudsched.render.fleet import CloudVMs, Fleet
+from cloudsched.web import Request, Response, params
+
+_FLEET = ("clouds", "vms")
+_Form = Callable[[Picture, Fleet], str]
+
+METRICS: Mapping[str, tuple[_Form, _Form, tuple[str, ...]]] = {
+    "": (lambda _, fleet: vms.table(fleet), lambda picture, fleet: documents.vm_list(fleet, picture.vm_text), _FLEET),
+    "all": (
+        lambda _, fleet: vms.condensed(fleet.vms),
+        lambda _, fleet: documents.encode(documents.states(fleet)),
+        _FLEET,
+    ),
+    "total": (
+        lambda _, fleet: str(sum(1 for _ in fleet.vms)),
+        lambda _, fleet: documents.encode({"total": sum(1 for _ in fleet.vms)}),
+        _FLEET,
+    ),
+    "missing": (
+        lambda picture, _: vms.missing(picture.missing_machines),
+        lambda picture, _: documents.encode(documents.missing(picture.missing_machines)),
+        ("machines", "vms"),
+    ),
+    "startup_time": (
+        lambda _, fleet: vms.startup_times(fleet.active),
+        lambda _, fleet: documents.encode(documents.startup_times(fleet)),
+        _FLEET,
+    ),
+    "job_run_times": (
+        lambda _, fleet: vms.job_run_times(fleet.vms),
+        lambda _, fleet: documents.encode(documents.job_run_times(fleet)),
+        _FLEET,
+    ),
+}
+"""By `metric`, none being the table: the text, the document, and the topics they are made of.
+
+A machine that belongs to no VM belongs to no cloud either: `missing` is the same for every cloud."""
+
+_METRIC = params.Parameter("metric", params.word(*filter(None, METRICS)))
+
+
+class VMs:
+    """The VMs of all clouds."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self._pictures = pictures
+
+    def on_get(self, req: Request, resp: Response) -> None:
+        """GET the table or a `metric`: 200, or 400."""
+        metric = params.read(req, _METRIC).get("metric", "")
+        picture = self._pictures.current()
+        show(req, resp, _page(picture, metric, picture.fleet), picture)
+
+
+class CloudsVMs:
+    """The VMs of one cloud; v1 showed those of all clouds in most of these (B-30)."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self._pictures = pictures
+
+    def on_get(self, req: Request, resp: Response, cloud: str) -> None:
+        """GET a cloud's table or `metric`: 200, 400, or 404 with v1's sentence."""
+        metric = params.read(req, _METRIC).get("metric", "")
+        picture = self._pictures.current()
+        found = picture.fleet.find(cloud)
+        if found is None:
+            sentence = vms.no_condensed if metric == "all" else clouds.no_cluster
+            raise NotFound("cloud", cloud, v1_text=sentence(cloud))
+        show(req, resp, _page(picture, metric, _alone(found), found.cloud.name), picture)
+
+
+def _page(picture: Picture, metric: str, fleet: Fleet, *name: str) -> Page:
+    text, document, topics = METRICS[metric]
+    return Page(partial(text, picture, fleet), partial(document, picture, fleet), ("vms", metric, *name), topics)
+
+
+def _alone(each: CloudVMs) -> Fleet:
+    return Fleet(removed=(each,)) if each.cloud.removed else Fleet(active=(each,))
+
+
+class OneVM:
+    """One VM of a cloud, by id, spot request or uid.
+
+    A released VM has a document, in which `released` is true; for the text, as for v1, it is forgotten.
+    """
+
+    def __init__(self, pictures: Pictures) -> None:
+        self._pictures = pictures
+
+    def on_get(self, req: Request, resp: Response, cloud: str, vm: str) -> None:
+        """GET a VM: 200, or 404 with v1's sentence, `{}` for `.json`."""
+        params.read(req)
+        picture = self._pictures.current()
+        holder = picture.fleet.find(cloud)
+        vm_id, json_named = without_suffix(vm, holder.vm if holder else lambda _: None)
+        found = holder.vm(vm_id) if holder else None
+        sentence = "{}" if json_named else vms.no_info(vm_id, None if holder else cloud)
+        if holder is None:
+            raise NotFound("cloud", cloud, v1_text=sentence)
+        if found is None:
+            raise NotFound("vm", vm_id, v1_text=sentence)
+        page = Page(text=partial(_info, vm_id, found), document=lambda: picture.vm_text(found))
+        show(req, resp, page, picture, json_named=json_named)
+
+
+def _info(vm_id: str, vm: VM) -> str:
+    if vm.released:
+        raise NotFound("vm", vm_id, v1_text=vms.no_info(vm_id))
+    return vms.info(vm_id, vm)
