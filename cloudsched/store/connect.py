@@ -110,6 +110,11 @@ class Store:
         """The SQLite file, None for another database."""
         return _sqlite_path(self._engine.url)
 
+    @property
+    def _place(self) -> str:
+        """Where the state is, without a password."""
+        return str(self.path or self._engine.url.render_as_string())
+
     def close(self) -> None:
         self._engine.dispose()
 
@@ -121,8 +126,12 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One read transaction: everything read in it is of one state index. Raises StateUnavailable."""
-        with self._translating(), self._engine.connect() as connection, connection.begin():
-            yield connection
+        with self._translating(), self._engine.connect() as connection:
+            if self.path is None:
+                # READ COMMITTED, right for writers, would let each statement see another index.
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def writing(self, *, wait_seconds: float = WRITE_WAIT_SECONDS) -> Iterator[Writing]:
@@ -166,18 +175,19 @@ class Store:
                 tables.metadata.create_all(connection)
                 connection.execute(insert(tables.state).values(_FIRST_ROW))
                 connection.execute(insert(tables.queue_counters).values(id=1, cluster=0, change=0))
+        _make_private(self.path)
 
     def _check_schema(self) -> None:
         with self._engine.connect() as connection:
             if not inspect(connection).has_table("state"):
-                raise StateUnavailable(f"There is no state at {self._engine.url!r} yet: start cloud_scheduler first.")
-            found = connection.execute(select(tables.state.c.schema_version)).scalar_one()
+                raise StateUnavailable(f"There is no state at {self._place} yet: start cloud_scheduler first.")
+            found = connection.execute(select(tables.state.c.schema_version)).scalar()
         if found != tables.SCHEMA_VERSION:
             raise StateMismatch(
-                f"The state at {self._engine.url!r} has schema version {found}, this program needs version "
+                f"The state at {self._place} has schema version {found}, this program needs version "
                 f"{tables.SCHEMA_VERSION}: use the release that wrote it, or dump it there and load it here."
             )
-        self._identity = _file_identity(self.path)
+        self._identity = file_identity(self.path)
 
     @contextmanager
     def _exclusively(self, wait_seconds: float) -> Iterator[None]:
@@ -196,7 +206,7 @@ class Store:
     @contextmanager
     def _translating(self) -> Iterator[None]:
         """Raise our errors for the database's, and notice a database file that went away under us."""
-        if self._identity is not None and _file_identity(self.path) != self._identity:
+        if self._identity is not None and file_identity(self.path) != self._identity:
             self._engine.dispose()
             self._reopened()
         with translated(self._engine.url):
@@ -204,9 +214,8 @@ class Store:
 
     def _reopened(self) -> None:
         """After the file was replaced: use the new one if it is a state of ours, else say that it is gone."""
-        if _file_identity(self.path) is None:
+        if file_identity(self.path) is None:
             raise StateUnavailable(f"The state file {self.path} is gone.", retry_after=5)
-        self._identity = None
         with translated(self._engine.url):
             self._check_schema()
 
@@ -237,7 +246,7 @@ def _create_engine(url: str, read_only: bool) -> Engine:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() != "sqlite":
-            return create_engine(parsed, isolation_level="READ COMMITTED", pool_pre_ping=True)
+            return _server_engine(parsed)
     except ArgumentError as ex:
         raise ConfigError(f"database_url {url!r} is not an SQLAlchemy URL such as sqlite:////var/lib/x.db.") from ex
     except NoSuchModuleError as ex:
@@ -247,6 +256,19 @@ def _create_engine(url: str, read_only: bool) -> Engine:
     if parsed.database in (None, "", ":memory:"):
         raise ConfigError("database_url must name a file: three processes share the state.")
     return _sqlite_engine(Path(str(parsed.database)).absolute(), read_only)
+
+
+def _server_engine(url: URL) -> Engine:
+    engine = create_engine(url, isolation_level="READ COMMITTED", pool_pre_ping=True)
+    if url.get_backend_name() == "postgresql":
+
+        @event.listens_for(engine, "connect")
+        def configure(connection: Any, _record: Any) -> None:
+            # Writers queue for the state row: this is their deadline, as the lock file has one for SQLite.
+            connection.cursor().execute(f"SET lock_timeout = {int(WRITE_WAIT_SECONDS * 1000)}")
+            connection.commit()
+
+    return engine
 
 
 def _sqlite_engine(path: Path, read_only: bool) -> Engine:
@@ -284,7 +306,7 @@ def _sqlite_path(url: URL) -> Path | None:
     return Path(unquote(str(url.database).removeprefix("file:")))
 
 
-def _file_identity(path: Path | None) -> tuple[int, int] | None:
+def file_identity(path: Path | None) -> tuple[int, int] | None:
     """Device and inode, by stat: opening the file would drop SQLite's locks on it."""
     if path is None:
         return None
@@ -292,6 +314,13 @@ def _file_identity(path: Path | None) -> tuple[int, int] | None:
         found = path.stat()
         return found.st_dev, found.st_ino
     return None
+
+
+def _make_private(path: Path | None) -> None:
+    """Let only the owner read a new database: jobs' environments are in it. By chmod, for nothing opens the file."""
+    for suffix in ("", "-wal", "-shm") if path is not None else ():
+        with suppress(FileNotFoundError):
+            Path(f"{path}{suffix}").chmod(0o600)
 
 
 def _make_private_directory(directory: Path) -> None:

@@ -21,7 +21,11 @@ _SQLITE_SENTENCES = (
     ("database disk image is malformed", "The state file is damaged: load a dump into a new one.", 60),
     ("file is not a database", "The state file is not a database.", 60),
     ("no such table", "The state file is empty or not ours.", 5),
+    ("no such column", "The state file is not ours.", 60),
 )
+
+_ANOTHER_TIME = ("OperationalError", "InternalError")
+"""PostgreSQL's errors that go away by themselves; a server that is read-only after a failover is an InternalError."""
 
 
 @contextmanager
@@ -42,7 +46,7 @@ def translated(url: URL) -> Iterator[None]:
 
 def _sentence(ex: DBAPIError, url: URL) -> StateUnavailable | None:
     if url.get_backend_name() != "sqlite":
-        broken = ex.connection_invalidated or type(ex).__name__ == "OperationalError"
+        broken = ex.connection_invalidated or type(ex).__name__ in _ANOTHER_TIME
         return (
             StateUnavailable(f"The database at {url.host}:{url.port} does not answer.", retry_after=5)
             if broken

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from sqlalchemy import select
 
 from cloudsched.store import tables
-from cloudsched.store.connect import Store
+from cloudsched.store.connect import Store, file_identity
 from cloudsched.store.failures import translated
 
 
@@ -23,6 +23,7 @@ class Watch:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._raw: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
         self._lock = threading.Lock()
 
     def wishes(self) -> int:
@@ -53,7 +54,10 @@ class Watch:
         return row_.wishes, row_.verbs
 
     def _raw_columns(self, path: Path) -> tuple[int, int]:
-        if self._raw is None:
+        identity = file_identity(path)
+        if self._raw is None or identity != self._identity:
+            self._drop()
+            self._identity = identity
             uri = f"file:{quote(str(path))}?mode=ro"
             self._raw = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=1.0)
         row = self._raw.execute("SELECT wishes, verbs FROM state").fetchone()
