@@ -14,13 +14,18 @@ OPERATION_DAYS = 30
 
 
 def prune_operations(writing: Writing, now: int, days: int = OPERATION_DAYS) -> None:
-    """Admin: forget some old operations whose wishes are all settled and no longer in force."""
+    """Admin: forget some old operations whose wishes are all settled and no longer in force.
+
+    The newest wish and its operation stay, so that no number is given twice: an outcome or an order to the batch
+    system may still carry it.
+    """
     before = now - days * 86400
     table, wishes, outcomes = tables.operations, tables.wishes, tables.outcomes
     unsettled = ~exists().where(outcomes.c.wish == wishes.c.id)
     in_force = and_(wishes.c.aspect.in_(sorted(LASTING)), wishes.c.superseded_by.is_(None))
     busy = exists().where(wishes.c.operation == table.c.id, or_(unsettled, in_force))
-    old = select(table.c.id).where(table.c.made_at < before, ~busy).limit(_STEP)
+    newest = select(func.max(wishes.c.operation)).scalar_subquery()
+    old = select(table.c.id).where(table.c.made_at < before, table.c.id < newest, ~busy).limit(_STEP)
     found = list(writing.connection.execute(old).scalars())
     if found:
         writing.connection.execute(delete(wishes).where(wishes.c.operation.in_(found)))

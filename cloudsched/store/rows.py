@@ -8,7 +8,7 @@ from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, bindparam, delete, func, insert, select, update
 
 from cloudsched.store import tables
 from cloudsched.store.connect import Writing
@@ -41,6 +41,12 @@ def key_column(table: Table) -> ColumnElement[Any]:
     """The single column that names a row of the table."""
     (column,) = table.primary_key.columns
     return column
+
+
+def next_id(writing: Writing, table: Table) -> int:
+    """The number after the highest in use: writers come one at a time, and a dump needs no sequence."""
+    last: int | None = writing.connection.execute(select(func.max(key_column(table)))).scalar_one()
+    return (last or 0) + 1
 
 
 def chunks(items: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:

@@ -275,7 +275,7 @@ tombstones = _table(
 
 operations = _table(
     "operations",
-    _int("id", primary_key=True, autoincrement=True),
+    _int("id", primary_key=True, autoincrement=False),
     _text("verb"),
     _text("actor"),
     _text("request_id"),
@@ -285,7 +285,7 @@ operations = _table(
 
 wishes = _table(
     "wishes",
-    _int("id", primary_key=True, autoincrement=True),
+    _int("id", primary_key=True, autoincrement=False),
     _int("operation", index=True),
     _text("kind"),
     _text("name"),
@@ -311,7 +311,7 @@ outcomes = _table(
 
 queue_jobs = _table(
     "queue_jobs",
-    _int("seq", primary_key=True, autoincrement=True),
+    _int("seq", primary_key=True, autoincrement=False),
     _text("id", unique=True),
     _int("cluster_id"),
     _int("proc_id"),

@@ -15,7 +15,7 @@ from sqlalchemy import and_, insert, or_, select, update
 
 from cloudsched.errors import Conflict, NotFound
 from cloudsched.model.wishes import LASTING, Aspect, Operation
-from cloudsched.store import clouds, jobs, operations, tables, vms
+from cloudsched.store import clouds, jobs, operations, rows, tables, vms
 from cloudsched.store.connect import Store, Writing
 from cloudsched.store.limits import read_settings
 from cloudsched.store.retention import prune_operations
@@ -127,10 +127,12 @@ def _quick_exit(writing: Writing) -> bool:
 def _record(writing: Writing, by: By, verb: str, wants: Sequence[_Want]) -> Operation:
     connection = writing.connection
     prune_operations(writing, by.at)
+    operation = rows.next_id(writing, tables.operations)
     values = {"verb": verb, "actor": by.actor, "request_id": by.request_id, "reason": by.reason, "made_at": by.at}
-    (operation,) = connection.execute(insert(tables.operations).values(values)).inserted_primary_key or (0,)
-    for want in wants:
+    connection.execute(insert(tables.operations).values(id=operation, **values))
+    for wish, want in enumerate(wants, start=rows.next_id(writing, tables.wishes)):
         made = insert(tables.wishes).values(
+            id=wish,
             operation=operation,
             kind=want.kind,
             name=want.name,
@@ -139,7 +141,7 @@ def _record(writing: Writing, by: By, verb: str, wants: Sequence[_Want]) -> Oper
             made_at=by.at,
             reason=by.reason,
         )
-        (wish,) = connection.execute(made).inserted_primary_key or (0,)
+        connection.execute(made)
         _supersede(writing, want, wish)
     if wants:
         writing.touch("wishes")
