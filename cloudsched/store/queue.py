@@ -13,17 +13,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 
 from cloudsched.model.adapters import Lease, QueuedJob
 from cloudsched.model.jobs import Job, JobStatus
 from cloudsched.model.vms import VM
 from cloudsched.store import jobs, tables
 from cloudsched.store.connect import Store, Writing
-from cloudsched.store.rows import chunks
+from cloudsched.store.rows import chunks, next_id
 
 _TABLE = tables.queue_jobs
 _FINISHED = (JobStatus.COMPLETE, JobStatus.REMOVED)
+_KEPT_CHANGES = 100_000
+_KEPT_ORDER_SECONDS = 30 * 86400
 _GOALS = {"hold": JobStatus.HELD, "release": JobStatus.IDLE, "remove": JobStatus.REMOVED}
 _REFUSALS = {
     ("hold", JobStatus.HELD): "is held already",
@@ -48,8 +50,13 @@ class SQLQueue:
             number = _count(writing, "cluster")
             change = _count(writing, "change")
             _record_shapes(writing, cluster)
-            found = [_new_row(queued, number, proc, change, now) for proc, queued in enumerate(cluster)]
-            writing.connection.execute(insert(_TABLE), found)
+            seq = next_id(writing, _TABLE)
+            found = [
+                {"seq": seq + proc, **_new_row(queued, number, proc, change, now)}
+                for proc, queued in enumerate(cluster)
+            ]
+            if found:
+                writing.connection.execute(insert(_TABLE), found)
             _remember(writing, token, {"cluster": number, "jobs": len(found)}, now)
             return number, len(found)
 
@@ -90,11 +97,11 @@ class SQLQueue:
         return self._lease(*mine)
 
     def renew(self, vm: str, jobs: Sequence[tuple[str, int]], now: float, seconds: float) -> list[str]:
-        with self._store.reading() as connection:
-            query = select(_TABLE.c.id, _TABLE.c.attempt).where(_TABLE.c.vm == vm)
-            mine = {(row.id, row.attempt) for row in connection.execute(query)}
-        kept = [job_id for job_id, attempt in jobs if (job_id, attempt) in mine]
+        query = select(_TABLE.c.id, _TABLE.c.attempt).where(_TABLE.c.vm == vm)
         with self._lock:
+            with self._store.reading() as connection:
+                mine = {(row.id, row.attempt) for row in connection.execute(query)}
+            kept = [job_id for job_id, attempt in jobs if (job_id, attempt) in mine]
             self._until.update(dict.fromkeys(kept, now + seconds))
         return [job_id for job_id, _ in jobs if job_id not in kept]
 
@@ -104,7 +111,9 @@ class SQLQueue:
             if row is None or row.attempt != attempt:
                 return False
             if row.vm is None:
-                return row.job_status in (JobStatus.COMPLETE, JobStatus.HELD)
+                # A job held by its own result keeps its start; one held by a verb was taken from the VM.
+                own_hold = row.job_status == JobStatus.HELD and row.started_at is not None
+                return own_hold or row.job_status == JobStatus.COMPLETE
             if row.vm != vm:
                 return False
             held = bool(result.get("hold"))
@@ -121,29 +130,23 @@ class SQLQueue:
         return True
 
     def expire(self, now: float) -> list[str]:
+        # All under the lock: no renewal may be granted for a lease that is being taken away.
         with self._lock:
             late = [job_id for job_id, until in self._until.items() if until < now]
-        if not late:
-            return []
-        with self._store.writing() as writing:
-            found = select(_TABLE.c.id).where(_TABLE.c.id.in_(late), _TABLE.c.vm.is_not(None))
-            lost = list(writing.connection.execute(found).scalars())
-            if lost:
-                values = {
-                    **_RELEASED,
-                    "job_status": JobStatus.IDLE,
-                    "started_at": None,
-                    "change": _count(writing, "change"),
-                }
-                writing.connection.execute(update(_TABLE).where(_TABLE.c.id.in_(lost)).values(values))
-        self._forget(late)
+            lost = self._requeue(_TABLE.c.id.in_(late)) if late else []
+            for job_id in late:
+                del self._until[job_id]
+        return lost
+
+    def give_back(self, vms: Sequence[str], now: float) -> list[str]:
+        lost = self._requeue(_TABLE.c.vm.in_(list(vms)))
+        self._forget(lost)
         return lost
 
     def rearm(self, now: float, seconds: float) -> None:
-        with self._store.reading() as connection:
-            held = list(connection.execute(select(_TABLE.c.id).where(_TABLE.c.vm.is_not(None))).scalars())
-        with self._lock:
-            self._until = dict.fromkeys(held, now + seconds)
+        query = select(_TABLE.c.id).where(_TABLE.c.vm.is_not(None))
+        with self._lock, self._store.reading() as connection:
+            self._until = dict.fromkeys(connection.execute(query).scalars(), now + seconds)
 
     def set_status(self, token: str, action: str, jobs: Sequence[str], reason: str, now: int) -> str:
         with self._store.writing() as writing:
@@ -164,11 +167,22 @@ class SQLQueue:
         """Delete finished jobs that the engine's retention has let go, and old answers to orders."""
         with self._store.writing() as writing:
             for part in chunks(job_ids):
-                finished = (_TABLE.c.id.in_(part), _TABLE.c.job_status.in_(_FINISHED))
-                writing.connection.execute(delete(_TABLE).where(*finished))
+                _delete_finished(writing, part)
+            _prune(writing)
             used = select(_TABLE.c.shape)
             shapes = tables.queue_shapes
             writing.connection.execute(delete(shapes).where(shapes.c.key.not_in(used)))
+
+    def _requeue(self, which: ColumnElement[bool]) -> list[str]:
+        """Make leased jobs idle again; returns their ids."""
+        with self._store.writing() as writing:
+            found = select(_TABLE.c.id).where(which, _TABLE.c.vm.is_not(None))
+            ids = list(writing.connection.execute(found).scalars())
+            if ids:
+                change = _count(writing, "change")
+                values = {**_RELEASED, "job_status": JobStatus.IDLE, "started_at": None, "change": change}
+                writing.connection.execute(update(_TABLE).where(_TABLE.c.id.in_(ids)).values(values))
+        return ids
 
     def _lease(self, queued: QueuedJob, row: Row[Any]) -> Lease:
         with self._lock:
@@ -229,6 +243,24 @@ def _new_row(queued: QueuedJob, cluster: int, proc: int, change: int, now: int) 
     }
 
 
+def _delete_finished(writing: Writing, job_ids: Sequence[str]) -> None:
+    found = select(_TABLE.c.id).where(_TABLE.c.id.in_(job_ids), _TABLE.c.job_status.in_(_FINISHED))
+    gone = list(writing.connection.execute(found).scalars())
+    if gone:
+        change = _count(writing, "change")
+        writing.connection.execute(delete(_TABLE).where(_TABLE.c.id.in_(gone)))
+        writing.connection.execute(insert(tables.queue_gone), [{"id": job_id, "change": change} for job_id in gone])
+
+
+def _prune(writing: Writing) -> None:
+    """Forget departures that the one reader has seen long ago, and answers far older than the newest."""
+    gone, orders, counters = tables.queue_gone, tables.queue_orders, tables.queue_counters
+    last = select(counters.c.change).scalar_subquery()
+    writing.connection.execute(delete(gone).where(gone.c.change < last - _KEPT_CHANGES))
+    newest = select(func.max(orders.c.made_at)).scalar_subquery()
+    writing.connection.execute(delete(orders).where(orders.c.made_at < newest - _KEPT_ORDER_SECONDS))
+
+
 def _substituted(value: Any, macros: Mapping[str, str]) -> Any:
     """The value with the macros that only the queue can fill in replaced in every string."""
     if isinstance(value, str):
@@ -278,9 +310,10 @@ def _best(connection: Connection, vm: VM, running: Sequence[Mapping[str, Any]]) 
         .where(_TABLE.c.job_status == JobStatus.IDLE, _TABLE.c.shape.in_(_shapes_for(connection, vm)))
         .order_by(_TABLE.c.priority.desc(), _TABLE.c.seq)
     )
-    for seq, spec in connection.execute(query.execution_options(yield_per=100)):
-        if int(spec.get("request_cpus", 1)) <= cpus and int(spec.get("request_memory_mb", 0)) <= memory:
-            return int(seq)
+    with connection.execute(query.execution_options(yield_per=100)) as found:
+        for seq, spec in found:
+            if int(spec.get("request_cpus", 1)) <= cpus and int(spec.get("request_memory_mb", 0)) <= memory:
+                return int(seq)
     return None
 
 
@@ -307,4 +340,5 @@ def _status_values(action: str, reason: str, now: int) -> dict[str, Any]:
     """What a verb makes of a job. Its worker learns at the next renewal that the job is no longer its own."""
     goal = _GOALS[action]
     finished = now if goal is JobStatus.REMOVED else None
-    return {**_RELEASED, "job_status": goal, "hold_reason": reason, "finished_at": finished, "started_at": None}
+    why = "" if goal is JobStatus.IDLE else reason
+    return {**_RELEASED, "job_status": goal, "hold_reason": why, "finished_at": finished, "started_at": None}
