@@ -74,14 +74,14 @@ def problem_of(ex: Exception) -> Problem:
         return Problem(
             HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", "The server's log has more.", "internal server error"
         )
-    parameter = getattr(ex, "parameter", "")
+    members = {name: value for name in ("parameter", "line") if (value := getattr(ex, name, None))}
     retry_after = getattr(ex, "retry_after", None)
     return Problem(
         status,
         getattr(ex, "code", code),
         str(ex),
         getattr(ex, "v1_text", "") or str(ex),
-        {"parameter": parameter} if parameter else {},
+        members,
         {} if status is not HTTPStatus.SERVICE_UNAVAILABLE else {"Retry-After": str(retry_after or 2)},
     )
 

@@ -49,7 +49,7 @@ def operation_text(operation: Operation) -> str:
 
 def target_name(wish: Wish) -> str:
     """A target as operators know it: a VM by its cloud's id, everything else by its name."""
-    return str(wish.value["id"]) if wish.kind == "vm" and isinstance(wish.value, dict) else wish.name
+    return str(wish.value.get("id") or wish.name) if wish.kind == "vm" and isinstance(wish.value, dict) else wish.name
 
 
 def _target_document(target: Target) -> dict[str, Any]:

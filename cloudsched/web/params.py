@@ -27,9 +27,9 @@ _INTEGER = re.compile(r"\s*[+-]?[0-9]{1,18}\s*", re.ASCII)
 
 
 def text(value: str) -> str:
-    """Any text that is not empty."""
-    if not value:
-        raise ValueError("must not be empty")
+    """Any text that is not empty and holds no NUL, which neither a database nor a command line can hold."""
+    if not value or "\0" in value:
+        raise ValueError("must not be empty or hold a NUL")
     return value
 
 

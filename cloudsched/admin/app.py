@@ -1,0 +1,38 @@
+"""The admin daemon's application: which resource answers which URL."""
+
+from __future__ import annotations
+
+from cloudsched.admin import clouds, jobs, limits, root, users, vms
+from cloudsched.admin.answers import Answers
+from cloudsched.admin.waiting import Waiting
+from cloudsched.config import Config
+from cloudsched.store import Store
+from cloudsched.web.app import WSGIApp, build
+from cloudsched.web.auth import Auth, read_token
+from cloudsched.web.operations import Operations
+
+
+def waiting_room(store: Store, config: Config) -> Waiting:
+    """The place where verbs wait; whoever serves the application closes it when the service ends."""
+    return Waiting(store, config.global_.wait_seats, config.global_.verb_wait_seconds)
+
+
+def create_app(store: Store, config: Config, waiting: Waiting | None = None) -> WSGIApp:
+    """The application for any WSGI server; creates the token file at first. Raises ConfigError for an unusable one."""
+    settings = config.global_
+    token = read_token(settings.admin_token_file) if settings.admin_auth == "token" else ""
+    answers = Answers(store, waiting or waiting_room(store, config))
+    routes = {
+        "/": root.Root(answers),
+        "/settings": root.Settings(answers),
+        "/clouds/{cloud}": clouds.Cloud(answers),
+        "/clouds/{cloud}/vms": vms.VMs(answers),
+        "/clouds/{cloud}/vms/{vm}": vms.VM(answers),
+        "/users/{user}": users.User(answers),
+        "/cloud-aliases": limits.cloud_aliases(answers),
+        "/user-limits": limits.user_limits(answers),
+        "/jobs": jobs.Jobs(answers, config.job),
+        "/jobs/{job}": jobs.Job(answers),
+        "/operations/{operation}": Operations(store),
+    }
+    return build(routes, Auth(settings.admin_auth, token), settings.access_log)

@@ -1,0 +1,81 @@
+"""`/jobs` and `/jobs/JOB`: submit, hold, release, remove; what v1 left to the batch system's own commands."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import time
+from http import HTTPStatus
+
+from cloudsched.admin.answers import Answers, Wording, by, worded
+from cloudsched.batch import submit
+from cloudsched.config import JobDefaults
+from cloudsched.model.wishes import Aspect, Operation
+from cloudsched.render.verbs import SUBMITTED, say
+from cloudsched.store import verbs
+from cloudsched.web import Request, Response, params
+from cloudsched.web.params import Parameter
+
+NO_JOB = "Job not found."
+ACTIONS = {
+    "hold": (Aspect.HOLD, "Job {job} held."),
+    "release": (Aspect.RELEASE, "Job {job} released."),
+    "remove": (Aspect.REMOVE, "Job {job} removed."),
+}
+ACTION = Parameter("action", params.word("hold", "release"), required=True)
+SUBMIT = (
+    Parameter("submit", required=True),
+    Parameter("initialdir", required=True),
+    Parameter("owner"),
+)
+
+
+class Jobs:
+    """The queue."""
+
+    def __init__(self, answers: Answers, defaults: JobDefaults) -> None:
+        self._answers, self._defaults = answers, defaults
+
+    def on_post(self, req: Request, resp: Response) -> None:
+        """POST a submit description: 201, or 400 with the line that is wrong.
+
+        `initialdir` is the absolute directory it is submitted from, `owner` an account, by default the daemon's own.
+        """
+        given = params.read(req, *SUBMIT)
+        owner = given.get("owner") or _own_account()
+        text, directory = given["submit"], given["initialdir"]
+        submit.parse(text, owner=owner, initialdir=directory, defaults=self._defaults, now=int(time.time()))
+        operation = verbs.wish_submit(self._answers.store, by(req), owner, text, directory)
+        self._answers.give(req, resp, operation, Wording(_submitted, done_status=HTTPStatus.CREATED))
+
+
+class Job:
+    """One job, by its id or as CLUSTER.PROC."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+
+    def on_put(self, req: Request, resp: Response, job: str) -> None:
+        """PUT hold or release."""
+        self._ask(req, resp, job, params.read(req, ACTION)["action"])
+
+    def on_delete(self, req: Request, resp: Response, job: str) -> None:
+        """DELETE: remove the job from the queue, ending it when it runs."""
+        params.read(req)
+        self._ask(req, resp, job, "remove")
+
+    def _ask(self, req: Request, resp: Response, job: str, action: str) -> None:
+        aspect, text = ACTIONS[action]
+        with worded({"job": NO_JOB}):
+            operation = verbs.wish_job(self._answers.store, by(req), job, aspect)
+        self._answers.give(req, resp, operation, Wording(lambda _: say(text, job=job)))
+
+
+def _submitted(operation: Operation) -> str:
+    outcome = operation.targets[0].outcome
+    detail = outcome.detail if outcome else {}
+    return say(SUBMITTED, jobs=detail.get("jobs", 0), cluster=detail.get("cluster", 0))
+
+
+def _own_account() -> str:
+    return pwd.getpwuid(os.geteuid()).pw_name

@@ -1,0 +1,202 @@
+"""`/clouds/CLOUD/vms` and `/clouds/CLOUD/vms/VM`: shut down, retire, forget, reset (PARITY 1.2, A7 to A15).
+
+Both spellings work: the wiki's POST force_retire and DELETE, and v1's PUT for everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+
+from cloudsched.admin.answers import Answers, Wording, by, error_of, failures, worded
+from cloudsched.errors import BadRequest
+from cloudsched.model.wishes import Aspect, Operation
+from cloudsched.render import verbs as texts
+from cloudsched.render.verbs import destroyed_lines, say
+from cloudsched.store import Store, clouds, verbs, vms
+from cloudsched.web import Request, Response, params
+from cloudsched.web.operations import target_name
+from cloudsched.web.params import Parameter
+
+COUNT = Parameter("count", str)
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """What a verb on a cloud's VMs says.
+
+    Without a sentence for a `count` that is no number it takes all or nothing; `least` is the smallest number.
+    """
+
+    aspect: Aspect
+    no_cloud: str
+    wording: Callable[[str, int | None], Wording]
+    count_no_cloud: str = ""
+    count_no_number: str = ""
+    least: int | None = None
+    count_is_required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class One:
+    """What a verb on one VM says; a failure without a text shows its reason."""
+
+    aspect: Aspect
+    no_cloud: str
+    no_vm: str
+    done: str
+    failed: str = ""
+    failed_status: HTTPStatus = HTTPStatus.CONFLICT
+
+
+def _shut_down(cloud: str, count: int | None) -> Wording:
+    return Wording(_destroyed, _destroyed, failed_status=HTTPStatus.BAD_GATEWAY)
+
+
+def _destroyed(operation: Operation) -> str:
+    failed = failures(operation)
+    return destroyed_lines([(target_name(each.wish), each not in failed) for each in operation.targets])
+
+
+def _retire(cloud: str, count: int | None) -> Wording:
+    def retired(operation: Operation) -> str:
+        return say(texts.RETIRED_COUNT, count=len(operation.targets) - len(failures(operation)), cloud=cloud)
+
+    def failed(operation: Operation) -> str:
+        lines = [f"Unable to retire VM {target_name(each.wish)}: {error_of(each)}" for each in failures(operation)]
+        return "\n".join([retired(operation), *lines])
+
+    return Wording(retired if count is not None else lambda _: say(texts.RETIRED_ALL, cloud=cloud), failed)
+
+
+def _remove(cloud: str, count: int | None) -> Wording:
+    return Wording(lambda _: say(texts.REMOVED_ALL, cloud=cloud))
+
+
+SEVERAL = {
+    "shutdown": Several(
+        Aspect.SHUTDOWN,
+        texts.SHUTDOWN_NO_CLOUD,
+        _shut_down,
+        texts.SHUTDOWN_COUNT_NO_CLOUD,
+        texts.SHUTDOWN_COUNT_NO_NUMBER,
+    ),
+    "force_retire": Several(
+        Aspect.RETIRE,
+        texts.RETIRE_MANY_NO_CLOUD,
+        _retire,
+        texts.RETIRE_MANY_NO_CLOUD,
+        texts.RETIRE_COUNT_NO_NUMBER,
+        least=0,
+    ),
+    "remove": Several(Aspect.RELEASED, texts.REMOVE_NO_CLOUD, _remove, count_is_required=True),
+}
+ONE = {
+    "shutdown": One(
+        Aspect.SHUTDOWN,
+        texts.SHUTDOWN_NO_CLOUD,
+        texts.SHUTDOWN_NO_VM,
+        texts.DESTROYED,
+        texts.NOT_DESTROYED,
+        HTTPStatus.BAD_GATEWAY,
+    ),
+    "force_retire": One(Aspect.RETIRE, texts.RETIRE_NO_CLOUD, texts.RETIRE_NO_VM, texts.RETIRED, texts.NOT_RETIRED),
+    "remove": One(Aspect.RELEASED, texts.REMOVE_NO_CLOUD, texts.REMOVE_NO_VM, texts.REMOVED),
+    "reset_override_state": One(Aspect.RESET, texts.RESET_NO_CLOUD, texts.RESET_NO_VM, texts.RESET),
+}
+POSTED = ("force_retire",)
+
+
+def _action(*accepted: str) -> Parameter:
+    return Parameter("action", params.word(*accepted), required=True)
+
+
+def _count(verb: Several, text: str) -> int | None:
+    """The `count` of a bulk verb, None for all; empty or malformed is refused, never taken for all (B-28)."""
+    if text == "all":
+        return None
+    number = params.to_integer(text) if verb.count_no_number else None
+    if number is not None and (verb.least is None or number >= verb.least):
+        return number
+    accepted = "'all' or a number" if verb.count_no_number else "'all'"
+    problem = f"The parameter 'count' must be {accepted}, not {text!r}."
+    raise BadRequest(problem, parameter="count", v1_text=say(verb.count_no_number, count=text))
+
+
+class VMs:
+    """The VMs of a cloud; a missing `count` means all of them where the wiki says so (B-28)."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+
+    def on_put(self, req: Request, resp: Response, cloud: str) -> None:
+        """PUT shutdown, force_retire or remove."""
+        given = params.read(req, _action(*SEVERAL), COUNT)
+        verb = SEVERAL[given["action"]]
+        if verb.count_is_required and "count" not in given:
+            raise BadRequest(
+                "The parameter 'count' is missing; 'all' is accepted.", parameter="count", code="missing-parameter"
+            )
+        self._ask(req, resp, cloud, (verb, given.get("count", "all")))
+
+    def on_post(self, req: Request, resp: Response, cloud: str) -> None:
+        """POST force_retire, as the wiki has it."""
+        given = params.read(req, _action(*POSTED), COUNT)
+        self._ask(req, resp, cloud, (SEVERAL[given["action"]], given.get("count", "all")))
+
+    def on_delete(self, req: Request, resp: Response, cloud: str) -> None:
+        """DELETE: remove, as the wiki has it."""
+        given = params.read(req, COUNT)
+        self._ask(req, resp, cloud, (SEVERAL["remove"], given.get("count", "all")))
+
+    def _ask(self, req: Request, resp: Response, cloud: str, asked: tuple[Several, str]) -> None:
+        verb, count = asked[0], _count(*asked)
+        sentence = verb.no_cloud if count is None else verb.count_no_cloud
+        with worded({"cloud": say(sentence, cloud=cloud)}):
+            operation = verbs.wish_vms(self._answers.store, by(req), cloud, verb.aspect, count)
+        self._answers.give(req, resp, operation, verb.wording(cloud, count))
+
+
+class VM:
+    """One VM, found by its cloud's id, spot id or our own name for it."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+
+    def on_put(self, req: Request, resp: Response, cloud: str, vm: str) -> None:
+        """PUT shutdown, force_retire, remove or reset_override_state."""
+        given = params.read(req, _action(*ONE))
+        self._ask(req, resp, ONE[given["action"]], (cloud, vm))
+
+    def on_post(self, req: Request, resp: Response, cloud: str, vm: str) -> None:
+        """POST force_retire, as the wiki has it."""
+        given = params.read(req, _action(*POSTED))
+        self._ask(req, resp, ONE[given["action"]], (cloud, vm))
+
+    def on_delete(self, req: Request, resp: Response, cloud: str, vm: str) -> None:
+        """DELETE: remove, as the wiki has it."""
+        params.read(req)
+        self._ask(req, resp, ONE["remove"], (cloud, vm))
+
+    def _ask(self, req: Request, resp: Response, verb: One, place: tuple[str, str]) -> None:
+        cloud, vm = place
+        store = self._answers.store
+
+        def words(template: str) -> str:
+            return say(template, cloud=cloud, vm=vm)
+
+        with worded({"cloud": words(verb.no_cloud), "vm": words(verb.no_vm)}):
+            if verb.aspect is Aspect.RELEASED and _is_retired(store, cloud, vm):
+                verb = replace(verb, done=texts.REMOVED_RETIRED)
+            operation = verbs.wish_vm(store, by(req), cloud, vm, verb.aspect)
+        wording = Wording(lambda _: words(verb.done), failed_status=verb.failed_status)
+        if verb.failed:
+            wording = replace(wording, failed=lambda _: words(verb.failed))
+        self._answers.give(req, resp, operation, wording)
+
+
+def _is_retired(store: Store, cloud: str, vm: str) -> bool:
+    """Whether a VM drains outside its cloud's allowance: v1 then spoke of retired resources."""
+    with store.reading() as connection:
+        return vms.find(connection, clouds.find(connection, cloud).name, vm).retired

@@ -1,0 +1,96 @@
+"""The admin daemon's real application on a real state, with something in the engine's place that settles wishes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import golden_state
+from wsgi import Client
+
+from cloudsched.admin import create_app
+from cloudsched.config import Config, Global
+from cloudsched.model.wishes import OutcomeState, Wish
+from cloudsched.store import Store, locks, operations
+from cloudsched.store.watch import Watch
+
+Ending = tuple[OutcomeState, dict[str, Any]]
+Decide = Callable[[Wish], Ending]
+
+DONE: Ending = (OutcomeState.DONE, {})
+JSON = {"Accept": "application/json"}
+TIMEOUT_SECONDS = 60.0
+
+
+def failed(error: str) -> Ending:
+    """An ending of the sort the engine records for a failure."""
+    return OutcomeState.FAILED, {"error": error}
+
+
+@dataclass
+class Bench:
+    """`client` speaks to the daemon; `endings` decide by aspect what becomes of wishes, `seen` keeps them."""
+
+    store: Store
+    client: Client
+    endings: dict[str, Ending] = field(default_factory=dict)
+    seen: list[Wish] = field(default_factory=list)
+
+    def settle(self) -> None:
+        with self.store.reading() as connection:
+            wishes = operations.unsettled(connection)
+        self.seen += wishes
+        operations.settle(self.store, [(wish.id, *self.endings.get(wish.aspect, DONE)) for wish in wishes])
+
+    def asked(self) -> list[tuple[str, str, str, Any]]:
+        """What the engine was asked: kind, name, aspect, value."""
+        return [(wish.kind, wish.name, wish.aspect.value, wish.value) for wish in self.seen]
+
+
+def make_store(tmp_path: Path) -> Store:
+    """A store holding the golden state."""
+    store = Store.open(f"sqlite:///{tmp_path / 'state.db'}", tmp_path)
+    golden_state.load(store)
+    return store
+
+
+def make_config(tmp_path: Path, **options: Any) -> Config:
+    """A configuration without a token and with room to wait."""
+    return Config(Global(state_dir=tmp_path, **{"admin_auth": "none", "verb_wait_seconds": TIMEOUT_SECONDS, **options}))
+
+
+@contextmanager
+def bench(tmp_path: Path, **options: Any) -> Iterator[Bench]:
+    """A daemon beside a settling engine."""
+    store = make_store(tmp_path)
+    made = Bench(store, Client(create_app(store, make_config(tmp_path, **options))))
+    with settling(made):
+        yield made
+    store.close()
+
+
+@contextmanager
+def settling(made: Bench) -> Iterator[None]:
+    """Hold the engine's place and settle every wish as it comes."""
+    watch, stop, last = Watch(made.store), threading.Event(), [0]
+
+    def run() -> None:
+        while not stop.wait(0.005):
+            wishes = watch.wishes()
+            if wishes != last[0]:
+                last[0] = wishes
+                made.settle()
+
+    with locks.hold_engine(made.store.directory):
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            watch.close()

@@ -1,0 +1,96 @@
+"""PARITY 1.2, A4 to A6."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from admin_bench import JSON, Bench, bench, failed
+
+
+@pytest.fixture
+def admin(tmp_path: Path) -> Iterator[Bench]:
+    with bench(tmp_path) as made:
+        yield made
+
+
+@pytest.mark.parametrize(("action", "text"), [("enable", "enabled"), ("disable", "disabled")])
+def test_enable_and_disable_answer_v1_text(admin: Bench, action: str, text: str) -> None:
+    answer = admin.client.put("/clouds/Mouse", {"action": action})
+    assert (answer.status_int, answer.text) == (200, f"Cloud: Mouse {text}.")
+    assert admin.asked() == [("cloud", "mouse", "enabled", action == "enable")]
+
+
+def test_action_goes_before_allocations_and_query_works(admin: Bench) -> None:
+    assert admin.client.put("/clouds/mouse?action=enable&allocations=5").text == "Cloud: mouse enabled."
+
+
+def test_awkward_cloud_name_is_found(admin: Bench) -> None:
+    name = "test/name?x#y"
+    assert admin.client.put(f"/clouds/{quote(name, safe='')}?action=disable").text == f"Cloud: {name} disabled."
+
+
+def test_cloud_that_cannot_be_enabled_is_409_with_the_reason(admin: Bench) -> None:
+    admin.endings["enabled"] = failed("The cloud has no host.")
+    answer = admin.client.put("/clouds/mouse?action=enable")
+    assert (answer.status_int, answer.text) == (409, "The cloud has no host.")
+    problem = admin.client.put("/clouds/mouse?action=enable", headers=JSON).json
+    assert (problem["code"], problem["operation"]["state"]) == ("verb-failed", "failed")
+
+
+def test_json_form_is_the_operation(admin: Bench) -> None:
+    document = admin.client.put("/clouds/mouse?action=enable", headers=JSON).json
+    target = {"kind": "cloud", "name": "mouse", "aspect": "enabled", "state": "done", "detail": {}}
+    assert document == {"id": 1, "verb": "enable", "state": "done", "targets": [target]}
+
+
+@pytest.mark.parametrize(("given", "slots"), [("5", 5), ("0", 0), (" +12 ", 12)])
+def test_allocations_ask_for_a_quota(admin: Bench, given: str, slots: int) -> None:
+    answer = admin.client.put("/clouds/mouse", {"allocations": given})
+    assert (answer.status_int, answer.text) == (200, f"Attempt adjustment on cloud mouse, change to {slots} slots")
+    assert admin.asked()[0][3]["slots"] == slots
+
+
+def test_allocations_as_they_are_do_nothing(admin: Bench) -> None:
+    answer = admin.client.put("/clouds/mouse", {"allocations": "10"})
+    assert (answer.status_int, answer.text) == (200, "VM slots already set at 10. Nothing to do.")
+    assert admin.client.put("/clouds/mouse?allocations=10", headers=JSON).json["state"] == "done"
+    assert admin.asked() == []
+
+
+@pytest.mark.parametrize("given", ["", "x", "1.5", "1_0", "9" * 30])
+def test_allocations_that_are_no_integer_are_400_with_v1_text(admin: Bench, given: str) -> None:
+    answer = admin.client.put("/clouds/mouse", {"allocations": given})
+    assert (answer.status_int, answer.text) == (400, "Need to use an integer value for vm_allocation")
+
+
+@pytest.mark.parametrize("given", ["-1", "2147483648"])
+def test_allocations_out_of_range_are_400(admin: Bench, given: str) -> None:
+    answer = admin.client.put("/clouds/mouse", {"allocations": given}, headers=JSON)
+    assert (answer.status_int, answer.json["parameter"]) == (400, "allocations")
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("action=enable", "Could not find cloud Nowhere."),
+        ("action=disable", "Could not find cloud Nowhere."),
+        ("allocations=3", "Unable to find cluster with name: Nowhere"),
+    ],
+)
+def test_unknown_cloud_is_404_with_v1_text(admin: Bench, query: str, text: str) -> None:
+    answer = admin.client.put(f"/clouds/Nowhere?{query}")
+    assert (answer.status_int, answer.text) == (404, text)
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"), [("", "action"), ("action=explode", "action"), ("action=enable&force=1", "force")]
+)
+def test_wrong_parameters_are_400(admin: Bench, query: str, parameter: str) -> None:
+    answer = admin.client.put(f"/clouds/mouse?{query}", headers=JSON)
+    assert (answer.status_int, answer.json["parameter"]) == (400, parameter)
+
+
+def test_other_methods_are_405(admin: Bench) -> None:
+    answer = admin.client.get("/clouds/mouse")
+    assert (answer.status_int, answer.text, answer.headers["Allow"]) == (405, "None", "PUT")
