@@ -1,0 +1,325 @@
+"""The cloud on this host: a VM is a process group of our own, started from a command template.
+
+A VM's directory is made complete before its process is started, and every process of the VM carries the directory's
+name in its environment. So a VM is found again, and ended with all it started, whenever the engine was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from cloudsched import processes
+from cloudsched.errors import BadRequirement, CloudError, ConfigError, Transient
+from cloudsched.model.clouds import BootOutcome, BootRequest, DestroyOutcome, ObservedVM, VMStatus
+from cloudsched.processes import Process
+
+WORKER_COMMAND = (
+    "{python} -m cloudsched.batch.worker --vm {uid} --dir {dir} --socket {socket}"
+    " --slots {slots} --cpus {cpus} --memory {memory}"
+)
+MARK = "CLOUDSCHED_VM_DIR"
+LARGEST_LOG = 1024 * 1024
+GRACE_SECONDS = 3.0
+KILL_SECONDS = 5.0
+
+_FIELD = re.compile(r"\{(\w+)\}")
+# Fields of the template that a request fills; `cloud`, `dir` and `cpus` come beside it.
+_FIELDS: Mapping[str, Callable[[BootRequest], str]] = {
+    "python": lambda request: sys.executable,
+    "uid": lambda request: request.uid,
+    "name": lambda request: request.name,
+    "socket": lambda request: request.join.get("socket", ""),
+    "slots": lambda request: str(request.cpucores),
+    "memory": lambda request: str(request.memory),
+    "storage": lambda request: str(request.storage),
+    "vmtype": lambda request: request.vmtype,
+    "user": lambda request: request.user,
+    "image": lambda request: request.image,
+    "flavor": lambda request: request.flavor,
+    "network": lambda request: request.network,
+}
+_ACCEPTED = frozenset({*_FIELDS, "cloud", "dir", "cpus"})
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What a VM's directory says about it: `vm.json`, and `pid` once its process was started."""
+
+    directory: Path
+    uid: str
+    cloud: str
+    installation: str
+    cpus: tuple[int, ...]
+    leader: tuple[int, int] | None
+
+
+class LocalCloud:
+    """CloudAdapter over process groups; `name` and `installation` tell whose VMs it lists.
+
+    `command` is a template, split like a shell command line before its fields are filled in; empty means our worker.
+    Raises ConfigError when the template names a field that does not exist.
+    """
+
+    def __init__(self, name: str, installation: str, state_dir: Path, command: str = "") -> None:
+        self._name, self._installation = name, installation
+        self._vms = (state_dir / "vms").absolute()
+        self._command = _template(command or WORKER_COMMAND)
+        self._lock = threading.Lock()
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def vms(self) -> list[ObservedVM]:
+        """List the VMs that have a directory; one whose process has ended is Shutdown, and is cleared of remains."""
+        with self._lock:
+            self._reap()
+            records = self._records()
+            there = processes.every()
+            marked = _by_mark(there) if any(_leader(each, there) is None for each in records) else {}
+            return [self._observed(record, there, marked) for record in records]
+
+    def boot(self, requests: Sequence[BootRequest]) -> list[BootOutcome]:
+        """Start one process group for each request; a uid that has a directory and was started is left as it is."""
+        return [self._booted(request) for request in requests]
+
+    def destroy(self, vm_ids: Sequence[str]) -> list[DestroyOutcome]:
+        """End VMs: SIGTERM to their first processes, SIGKILL to all that is left; then remove their directories."""
+        found = [record for uid in vm_ids for record in self._records(uid)]
+        left = self._ended(found)
+        with self._lock:
+            self._reap()
+        for record in found:
+            if record.uid not in left:
+                shutil.rmtree(record.directory, ignore_errors=True)
+        problem = "some of the VM's processes do not end"
+        return [DestroyOutcome(uid, Transient(f"{uid}: {problem}.") if uid in left else None) for uid in vm_ids]
+
+    def _booted(self, request: BootRequest) -> BootOutcome:
+        try:
+            with self._lock:
+                self._start(request)
+        except CloudError as ex:
+            return BootOutcome(request.uid, error=ex)
+        except OSError as ex:
+            return BootOutcome(request.uid, error=Transient(f"The VM's process could not be started: {ex}."))
+        return BootOutcome(request.uid, id=request.uid)
+
+    def _start(self, request: BootRequest) -> None:
+        directory = self._directory(request.uid)
+        record = _read(directory)
+        if record and (record.leader or _by_mark(processes.every()).get(directory)):
+            return
+        if record is None:
+            record = self._prepared(request, directory)
+        _write_private(directory / "token", request.join.get("token", ""))
+        values = {name: read(request) for name, read in _FIELDS.items()}
+        values |= {"cloud": self._name, "dir": str(directory), "cpus": ",".join(map(str, record.cpus))}
+        self._spawn(request.uid, directory, [_FIELD.sub(lambda m: values[m[1]], word) for word in self._command])
+
+    def _prepared(self, request: BootRequest, directory: Path) -> _Record:
+        """Make a VM's directory; without `vm.json`, which appears whole, it does not count."""
+        self._vms.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, exist_ok=True)
+        cpus = _least_used(self._all_records(), request.cpucores)
+        content = {"uid": request.uid, "cloud": self._name, "installation": self._installation, "cpus": cpus}
+        _write_private(directory / "vm.json", json.dumps(content))
+        return _Record(directory, request.uid, self._name, self._installation, cpus, None)
+
+    def _spawn(self, uid: str, directory: Path, command: list[str]) -> None:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("CLOUDSCHED_")}
+        marks = {"CLOUDSCHED_VM": uid, MARK: str(directory), "CLOUDSCHED_INSTALLATION": self._installation}
+        with (directory / "worker.log").open("ab") as output:
+            try:
+                child = subprocess.Popen(
+                    command,
+                    cwd=directory,
+                    env=inherited | marks,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
+            except (FileNotFoundError, PermissionError) as ex:
+                shutil.rmtree(directory, ignore_errors=True)
+                raise BadRequirement(f"The command of the local cloud cannot be run: {ex}.") from None
+        self._children[uid] = child
+        process = processes.read(child.pid)
+        _write_private(directory / "pid", f"{child.pid} {process.started if process else 0}")
+
+    def _reap(self) -> None:
+        for uid, child in list(self._children.items()):
+            if child.poll() is not None:
+                log.info("The process of VM %s ended with status %s.", uid, child.returncode)
+                del self._children[uid]
+
+    def _observed(self, record: _Record, there: Mapping[int, Process], marked: Mapping[Path, set[int]]) -> ObservedVM:
+        _bound_log(record.directory / "worker.log")
+        running = _leader(record, there) is not None
+        if not running and record.leader is None:
+            running = bool(marked.get(record.directory))
+        if not running:
+            _signal(there, marked.get(record.directory, ()), signal.SIGKILL)
+        return ObservedVM(
+            uid=record.uid,
+            id=record.uid,
+            status=VMStatus.RUNNING if running else VMStatus.SHUTDOWN,
+            hostname=record.uid,
+            ipaddress="127.0.0.1",
+            fault="" if running else _last_line(record.directory / "worker.log"),
+            tags={"installation": record.installation},
+        )
+
+    def _ended(self, records: Sequence[_Record]) -> set[str]:
+        """Signal until no process of these VMs lives or the time is over; the uids of those that still have some."""
+        started = time.monotonic()
+        first = True
+        while True:
+            there = processes.every()
+            mine = _members(records, there)
+            left = {uid for uid, pids in mine.items() if pids}
+            waited = time.monotonic() - started
+            if not left or waited > GRACE_SECONDS + KILL_SECONDS:
+                return left
+            leaders = {uid: {each.leader[0]} & mine[uid] for each in records if each.leader for uid in [each.uid]}
+            for uid in left:
+                if waited > GRACE_SECONDS or not leaders.get(uid):
+                    _signal(there, mine[uid], signal.SIGKILL)
+                elif first:
+                    _signal(there, leaders[uid], signal.SIGTERM)
+            first = False
+            time.sleep(0.02)
+
+    def _directory(self, uid: str) -> Path:
+        """A directory name for any uid: percent-encoded, or its digest where that is too long or hidden."""
+        name = quote(uid, safe="")
+        if len(name) > 200 or name.startswith("."):
+            name = hashlib.sha256(uid.encode("utf-8", "surrogateescape")).hexdigest()
+        return self._vms / name
+
+    def _records(self, uid: str | None = None) -> list[_Record]:
+        ours = (self._name, self._installation)
+        directories = [self._directory(uid)] if uid is not None else _directories(self._vms)
+        found = (_read(directory) for directory in directories)
+        return [each for each in found if each and (each.cloud, each.installation) == ours]
+
+    def _all_records(self) -> list[_Record]:
+        return [record for directory in _directories(self._vms) if (record := _read(directory))]
+
+
+def _template(command: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as ex:
+        raise ConfigError(f"the command of the local cloud is {command!r}: {ex}.") from None
+    unknown = sorted(set(_FIELD.findall(command)) - _ACCEPTED)
+    if unknown or not words:
+        raise ConfigError(
+            f"the command of the local cloud is {command!r}; accepted fields are {', '.join(sorted(_ACCEPTED))}."
+        )
+    return words
+
+
+def _directories(vms: Path) -> list[Path]:
+    try:
+        return sorted(each for each in vms.iterdir() if not each.name.startswith("."))
+    except FileNotFoundError:
+        return []
+
+
+def _read(directory: Path) -> _Record | None:
+    try:
+        content: dict[str, Any] = json.loads((directory / "vm.json").read_text("utf-8"))
+    except OSError:
+        return None
+    leader: tuple[int, int] | None = None
+    with contextlib.suppress(OSError, ValueError):
+        pid, started = (directory / "pid").read_text("ascii").split()
+        leader = int(pid), int(started)
+    cpus = tuple(content["cpus"])
+    return _Record(directory, content["uid"], content["cloud"], content["installation"], cpus, leader)
+
+
+def _leader(record: _Record, there: Mapping[int, Process]) -> Process | None:
+    """The VM's first process if it lives; its start time tells it from a later one with the same id."""
+    if record.leader is None:
+        return None
+    process = there.get(record.leader[0])
+    return process if process and process.started == record.leader[1] else None
+
+
+def _by_mark(there: Iterable[int]) -> dict[Path, set[int]]:
+    """Processes by the VM directory that their environment names."""
+    prefix = f"{MARK}=".encode()
+    found: dict[Path, set[int]] = {}
+    for pid in there:
+        for mark in processes.marks(pid):
+            if mark.startswith(prefix):
+                found.setdefault(Path(os.fsdecode(mark[len(prefix) :])), set()).add(pid)
+    return found
+
+
+def _members(records: Iterable[_Record], there: Mapping[int, Process]) -> dict[str, set[int]]:
+    """All processes of each VM: marked ones, its session and group, and what descends from any of them."""
+    marked = _by_mark(there)
+    mine: dict[str, set[int]] = {}
+    for record in records:
+        roots = set(marked.get(record.directory, ()))
+        # An id that another process has now is of no use; one that nobody has may still name a session.
+        if record.leader and (_leader(record, there) or record.leader[0] not in there):
+            roots.add(record.leader[0])
+        mine[record.uid] = processes.family(there, roots) - {os.getpid()}
+    return mine
+
+
+def _signal(there: Mapping[int, Process], pids: Iterable[int], signum: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(PermissionError):
+            processes.send(there[pid], signum)
+
+
+def _least_used(records: Iterable[_Record], wanted: int) -> tuple[int, ...]:
+    """The cpus that the fewest VMs use; all of the host's when more are wanted."""
+    used = Counter(cpu for record in records for cpu in record.cpus)
+    ours = os.sched_getaffinity(0)
+    return tuple(sorted(sorted(ours, key=lambda cpu: (used[cpu], cpu))[:wanted]))
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file that only we can read; it appears whole."""
+    unfinished = path.with_name(f".{path.name}.new")
+    unfinished.unlink(missing_ok=True)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
+    unfinished.replace(path)
+
+
+def _bound_log(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.stat().st_size > LARGEST_LOG:
+            os.truncate(path, 0)
+
+
+def _last_line(path: Path) -> str:
+    try:
+        lines = path.read_bytes()[-4096:].decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""
