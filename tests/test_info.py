@@ -189,7 +189,13 @@ def test_heartbeats_are_read_at_each_request(client: Client) -> None:
     assert list(ages) == ["Scheduler", "Cleanup", "VMPoller", "JobPoller", "MachinePoller"]
     assert 65 <= ages["VMPoller"] < 600
     assert 1805 <= ages["MachinePoller"] < 2400
-    assert "ETag" not in client.get("/thread-heart-beats").headers
+
+
+@pytest.mark.parametrize("url", ["/thread-heart-beats", "/developer-info", "/cloud/config"])
+def test_what_changes_without_a_commit_has_no_etag(client: Client, url: str) -> None:
+    response = client.get(url, headers={"If-None-Match": "*"})
+    assert response.status_int == 200
+    assert "ETag" not in response.headers
 
 
 def test_configuration_is_the_files_as_it_is_now(client: Client, tmp_path: Path) -> None:

@@ -27,9 +27,8 @@ def create_app(store: Store, config: Config) -> WSGIApp:
         "/failures/boot": failures.boot,
         "/failures/image": failures.image,
         "/shared-objs": diagnostics.shared_objects,
-        "/developer-info": diagnostics.developer_information,
-        "/developer_info": diagnostics.developer_information,
     }
+    developer = Fixed(pictures, diagnostics.developer_information, ages=True)
     resources: dict[str, object] = {url: Fixed(pictures, page) for url, page in pages.items()} | {
         "/cloud/config": clouds.CloudConfig(pictures, config),
         "/clusters/{cloud}/vms": vms.CloudsVMs(pictures),
@@ -37,6 +36,8 @@ def create_app(store: Store, config: Config) -> WSGIApp:
         "/vms/resources": vms.VMs(pictures),
         "/jobs": jobs.Jobs(pictures),
         "/failures": failures.Failures(pictures),
+        "/developer-info": developer,
+        "/developer_info": developer,
         "/thread-heart-beats": monitors.HeartBeats(store, settings),
     }
     one_form: dict[str, object] = {

@@ -12,16 +12,19 @@ PageOf = Callable[[Picture], Page]
 
 
 class Fixed:
-    """A resource without names and parameters: one page of whatever picture is current."""
+    """A resource without names and parameters: one page of whatever picture is current.
 
-    def __init__(self, pictures: Pictures, page_of: PageOf) -> None:
-        self._pictures, self._page_of = pictures, page_of
+    A page that `ages` shows more than the picture, so its index is no ETag for it.
+    """
+
+    def __init__(self, pictures: Pictures, page_of: PageOf, *, ages: bool = False) -> None:
+        self._pictures, self._page_of, self._ages = pictures, page_of, ages
 
     def on_get(self, req: Request, resp: Response) -> None:
         """GET the page: 200, or 304 to who has it already."""
         params.read(req)
         picture = self._pictures.current()
-        show(req, resp, self._page_of(picture), picture)
+        show(req, resp, self._page_of(picture), None if self._ages else picture)
 
 
 def show(req: Request, resp: Response, page: Page, picture: Picture | None = None, *, json_named: bool = False) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 
 from cloudsched.model.jobs import Job, JobStatus
 from cloudsched.render.cells import cell
 
 _HEADING = f"{'Global ID':<20} {'User':<15} {'VM Type':<15} {'Job Status':<10} {'Status':<12} {'Cloud':<15}\n"
+
+_NUMBER = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})")
 
 NO_JOB = "Job not found."
 
@@ -44,7 +47,8 @@ def _word(job_status: int) -> str:
 
 def find(jobs: Mapping[str, Job], job_id: str) -> Job | None:
     """The job of that GlobalJobId, else of that `CLUSTER.PROC`."""
-    exact = jobs.get(job_id)
-    if exact is not None:
+    exact, number = jobs.get(job_id), _NUMBER.fullmatch(job_id)
+    if exact is not None or number is None:
         return exact
-    return next((job for job in jobs.values() if f"{job.cluster_id}.{job.proc_id}" == job_id), None)
+    wanted = int(number[1]), int(number[2])
+    return next((job for job in jobs.values() if (job.cluster_id, job.proc_id) == wanted), None)
