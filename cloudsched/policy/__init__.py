@@ -1,0 +1,63 @@
+"""What to do next, decided from a snapshot alone: no clock, no I/O, no randomness, no log (DESIGN 1, PARITY 6).
+
+`plan` is the whole of it. Its stages, in order:
+
+    wishes         what operators and users asked for; nothing later contradicts it
+    connection     clouds that do not answer are disabled, later tried again
+    registration   what the batch system's slots tell about VMs
+    retirement     VMs that failed or finished, quota cuts, removed clouds, idle VMs
+    supply         which waiting jobs the present VMs will take
+    boots          VMs for the others: fair share or fifo
+    balance        room for users below their share
+    schedule       what jobs are told
+
+The engine turns a Boot into a call and a record with `request.boot_request` and `request.vm_record`.
+"""
+
+from __future__ import annotations
+
+from cloudsched.config.options import Global, JobDefaults
+from cloudsched.model.actions import Action, Plan
+from cloudsched.model.snapshot import Snapshot
+from cloudsched.policy.balance import balance
+from cloudsched.policy.boots import allocate
+from cloudsched.policy.connection import connections
+from cloudsched.policy.foresight import foresee
+from cloudsched.policy.machines import slots_by_vm
+from cloudsched.policy.placement import Survey
+from cloudsched.policy.registration import registrations
+from cloudsched.policy.retirement import drains, endings, unneeded
+from cloudsched.policy.schedule import explanations, schedules
+from cloudsched.policy.supply import supply
+from cloudsched.policy.wishes import wishes
+
+
+def plan(snapshot: Snapshot, settings: Global, defaults: JobDefaults) -> Plan:
+    """The actions that bring the world closer to what is wanted; the same snapshot gives the same plan.
+
+    Applied in order, each leaves a state from which the next cycle would go on in the same way, so a plan may be
+    cut off anywhere. Nothing on account of jobs before the queue has been read (`jobs_known`), nothing on account
+    of machines before they have been (`machines_known`): PARITY 9.2.
+    """
+    actions: list[Action] = []
+
+    def then(stage: Plan) -> None:
+        nonlocal snapshot
+        snapshot = foresee(snapshot, stage)
+        actions.extend(stage)
+
+    slots = slots_by_vm(snapshot)
+    then(wishes(snapshot))
+    then(connections(snapshot, settings))
+    then(registrations(snapshot, slots))
+    then(endings(snapshot, settings, slots))
+    then(drains(snapshot, slots))
+    if snapshot.jobs_known:
+        found = supply(snapshot, slots)
+        then(unneeded(snapshot, slots, found.spare))
+        allocation = allocate(snapshot, settings, Survey(snapshot, defaults), found.unserved)
+        then(allocation.ledger.boots())
+        then(balance(snapshot, settings, slots, allocation))
+        then(schedules(snapshot, found))
+        then(explanations(snapshot, allocation))
+    return tuple(actions)

@@ -1,0 +1,31 @@
+"""Clouds that no longer answer are disabled, and tried again later (PARITY 6.3, 6.5 step 8)."""
+
+from __future__ import annotations
+
+from cloudsched.config.options import Global
+from cloudsched.model.actions import Plan, SetCloud
+from cloudsched.model.clouds import Cloud
+from cloudsched.model.snapshot import Snapshot
+
+
+def connections(snapshot: Snapshot, settings: Global) -> Plan:
+    """Disable clouds after `vm_connection_fail_threshold` s of silence, enable them again when their time is over.
+
+    A cloud's `errorconnect` is when its silence began, and from then on when it was disabled. Only a cloud that was
+    enabled is disabled here, so one that an operator switched off stays off.
+    """
+    changes = ((cloud, _change(cloud, snapshot, settings)) for cloud in snapshot.clouds if not cloud.removed)
+    return tuple(SetCloud(cloud.name, fields) for cloud, fields in changes if fields)
+
+
+def _change(cloud: Cloud, snapshot: Snapshot, settings: Global) -> dict[str, object]:
+    if cloud.errorconnect is None:
+        return {}
+    silent = snapshot.now - cloud.errorconnect
+    threshold = settings.vm_connection_fail_threshold
+    if cloud.connection_problem:
+        if silent > cloud.connection_fail_disable_time + threshold:
+            return {"enabled": cloud.unusable is None, "connection_problem": False, "errorconnect": None}
+    elif cloud.enabled and cloud.name in snapshot.stale_clouds and silent > threshold:
+        return {"enabled": False, "connection_problem": True, "errorconnect": snapshot.now}
+    return {}

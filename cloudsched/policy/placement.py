@@ -1,0 +1,148 @@
+"""Which clouds could take a shape, and the reason why each other one cannot (PARITY 6.4 "Choosing a cloud").
+
+One set of rules decides and explains, for TargetClouds too (B-20). Images that failed on a cloud are not a reason:
+v1 listed them and tried again, and so do we; banned ones are (PARITY 6.8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cloudsched.config.options import JobDefaults
+from cloudsched.model.clouds import Cloud, Requirement
+from cloudsched.model.jobs import Shape
+from cloudsched.model.snapshot import Snapshot
+from cloudsched.policy.images import image_for
+from cloudsched.policy.room import Room
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The clouds that could take a shape if they had room, and why the others never will as things stand."""
+
+    suitable: tuple[Cloud, ...]
+    rejected: tuple[Requirement, ...]
+
+
+class Survey:
+    """The clouds of one snapshot, judged for each shape once."""
+
+    def __init__(self, snapshot: Snapshot, defaults: JobDefaults) -> None:
+        self._defaults = defaults
+        self._aliases = {name.lower(): names for name, names in snapshot.cloud_aliases.items()}
+        self._banned = {image: {name.lower() for name in names} for image, names in snapshot.banned_images.items()}
+        self._blocks = {(each.shape, each.cloud): each.reason for each in snapshot.blocks if each.until > snapshot.now}
+        self._open: list[Cloud] = []
+        self._closed: dict[str, str] = {}
+        for cloud in snapshot.clouds:
+            reason = _closed(cloud, cloud.name in snapshot.stale_clouds)
+            if reason:
+                self._closed[cloud.name.lower()] = reason
+            else:
+                self._open.append(cloud)
+        self._names = [cloud.name for cloud in snapshot.clouds]
+        self._verdicts: dict[tuple[str, tuple[str, ...]], Verdict] = {}
+
+    def judge(self, key: str, shape: Shape, blocked: tuple[str, ...] = ()) -> Verdict:
+        """What the clouds can do for jobs of a shape that must not be tried on the `blocked` clouds.
+
+        A job with TargetClouds hears about those only.
+        """
+        found = self._verdicts.get((key, blocked))
+        if found is None:
+            found = self._verdicts[key, blocked] = self._judge(key, shape, {name.lower() for name in blocked})
+        return found
+
+    def _judge(self, key: str, shape: Shape, blocked: set[str]) -> Verdict:
+        targets = self._targets(shape)
+        suitable = []
+        rejected = []
+        for cloud in self._open:
+            if targets is None or cloud.name.lower() in targets:
+                reason = self._unfit(key, shape, cloud, blocked)
+                if reason:
+                    rejected.append(Requirement(cloud.name, reason))
+                else:
+                    suitable.append(cloud)
+        for name, reason in self._closed.items():
+            if targets is None or name in targets:
+                rejected.append(Requirement(name, reason))
+        for name in sorted((targets or set()) - {each.lower() for each in self._names}):
+            rejected.append(Requirement(name, f"TargetClouds names {name!r}, which is no cloud here"))
+        return Verdict(tuple(suitable), tuple(rejected))
+
+    def _targets(self, shape: Shape) -> set[str] | None:
+        if not shape.target_clouds:
+            return None
+        names = (self._aliases.get(each.lower(), (each,)) for each in shape.target_clouds)
+        return {name.lower() for each in names for name in each}
+
+    def _unfit(self, key: str, shape: Shape, cloud: Cloud, blocked: set[str]) -> str:
+        if cloud.name.lower() in blocked:
+            return f"{cloud.name} is blocked for this job after a failure"
+        if (key, cloud.name) in self._blocks:
+            return self._blocks[key, cloud.name] or f"{cloud.name} is blocked for this job after a failure"
+        for rule in _RULES:
+            reason = rule(shape, cloud)
+            if reason:
+                return reason
+        return self._banned_image(shape, cloud) if self._banned else ""
+
+    def _banned_image(self, shape: Shape, cloud: Cloud) -> str:
+        image = image_for(shape, cloud, self._defaults, self._aliases)
+        return f"image {image} is banned on {cloud.name}" if cloud.name.lower() in self._banned.get(image, ()) else ""
+
+
+def rejections(shape: Shape, snapshot: Snapshot, defaults: JobDefaults) -> list[Requirement]:
+    """Why each cloud cannot take one more VM of this shape now; a cloud that can is not in the list."""
+    verdict = Survey(snapshot, defaults).judge(shape.key, shape)
+    room = Room(snapshot.clouds, snapshot.vms)
+    lacking = ((cloud, room.lacks(shape, cloud)) for cloud in verdict.suitable)
+    return [*verdict.rejected, *(Requirement(cloud.name, reason) for cloud, reason in lacking if reason)]
+
+
+def _closed(cloud: Cloud, stale: bool) -> str:
+    """Why a cloud takes no VMs at all, empty when it does."""
+    reasons = (
+        (cloud.removed, "is no longer configured"),
+        (cloud.unusable is not None, f"cannot be used: {cloud.unusable}"),
+        (cloud.connection_problem, "is disabled for a while after connection problems"),
+        (not cloud.enabled, "is disabled"),
+        (stale, "did not answer when last asked for its VMs"),
+    )
+    return next((f"{cloud.name} {reason}" for applies, reason in reasons if applies), "")
+
+
+def _network(shape: Shape, cloud: Cloud) -> str:
+    if not shape.req_network or shape.req_network in cloud.network_pools:
+        return ""
+    offered = ", ".join(cloud.network_pools) or "none"
+    return f"needs network {shape.req_network}, {cloud.name} has {offered}"
+
+
+def _largest_memory(shape: Shape, cloud: Cloud) -> str:
+    if cloud.max_vm_mem < 0 or shape.req_memory <= cloud.max_vm_mem:
+        return ""
+    return f"needs {shape.req_memory} MB, {cloud.name} gives a VM {cloud.max_vm_mem} MB at most"
+
+
+def _cores(shape: Shape, cloud: Cloud) -> str:
+    if cloud.cpu_cores < 0 or shape.req_cpucores <= cloud.cpu_cores:
+        return ""
+    return f"needs {shape.req_cpucores} cores, {cloud.name} gives a VM {cloud.cpu_cores} at most"
+
+
+def _all_memory(shape: Shape, cloud: Cloud) -> str:
+    if shape.req_memory <= cloud.memory_mb:
+        return ""
+    return f"needs {shape.req_memory} MB, {cloud.name} has {cloud.memory_mb} MB in all"
+
+
+def _all_storage(shape: Shape, cloud: Cloud) -> str:
+    if shape.req_storage <= cloud.storage_gb:
+        return ""
+    return f"needs {shape.req_storage} GB of storage, {cloud.name} has {cloud.storage_gb} GB in all"
+
+
+_RULES: Sequence[Callable[[Shape, Cloud], str]] = (_network, _largest_memory, _cores, _all_memory, _all_storage)

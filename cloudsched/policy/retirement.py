@@ -1,0 +1,118 @@
+"""Which VMs end, and why: the rules of v1's Cleanup and of quota cuts (PARITY 1.4, 6.5, 6.6a, 9.2).
+
+VMs that a call is running for, that are being destroyed or whose cloud does not answer are left alone (B-34).
+Sharing room between users is `balance`'s work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cloudsched.config.options import Global
+from cloudsched.model.actions import Action, Destroy, Drop, Plan, Retire
+from cloudsched.model.clouds import Cloud
+from cloudsched.model.jobs import Machine
+from cloudsched.model.snapshot import Snapshot
+from cloudsched.model.vms import VM
+from cloudsched.policy.machines import Slots, is_idle
+from cloudsched.policy.vms import STARTING, is_leaving, is_retiring
+
+
+def endings(snapshot: Snapshot, settings: Global, slots: Slots) -> Plan:
+    """Destroy VMs that failed, never came up or have finished retiring (PARITY 6.5 steps 4, 5.5, 5.6; 6.3)."""
+    clouds = {cloud.name: cloud for cloud in snapshot.clouds}
+    found = (_ending(vm, clouds[vm.cloud], snapshot, settings, slots) for vm in _within_reach(snapshot))
+    return tuple(action for action in found if action is not None)
+
+
+def _ending(vm: VM, cloud: Cloud, snapshot: Snapshot, settings: Global, slots: Slots) -> Action | None:
+    now = snapshot.now
+    if vm.requested_until is not None:
+        return _unlisted(vm) if now > vm.requested_until else None
+    if vm.status in STARTING and 0 < cloud.boot_timeout < now - vm.initialize_time:
+        return Destroy(vm.uid, f"VM has not booted within {cloud.boot_timeout} s.", failed_image=True)
+    if vm.errorcount >= settings.polling_error_threshold:
+        return Destroy(vm.uid, "VM is in an Error state.")
+    if not snapshot.machines_known or slots.get(vm.uid):
+        return None
+    if is_retiring(vm):
+        return Destroy(vm.uid, "VM Finished Retiring.")
+    limit = settings.condor_register_time_limit
+    if vm.status == "Running" and now - max(vm.initialize_time, vm.last_state_change or 0) > limit:
+        return Destroy(vm.uid, f"VM has not joined the batch system within {limit} s.", failed_image=True)
+    return None
+
+
+def _unlisted(vm: VM) -> Action:
+    reason = "No listing of its cloud has shown the VM in time."
+    if vm.id in ("", vm.uid):
+        return Drop(vm.uid, reason)
+    return Destroy(vm.uid, reason)
+
+
+def drains(snapshot: Snapshot, slots: Slots) -> Plan:
+    """Drain VMs of removed clouds, and the newest of those beyond their cloud's allowance (PARITY 1.4, 9.2).
+
+    VMs are counted oldest first, those in Error last; the ones that no longer fit the allowance go. VMs that are
+    leaving anyway are neither counted nor asked again.
+    """
+    if not snapshot.machines_known:
+        return ()
+    at_hand = {vm.uid for vm in _within_reach(snapshot)}
+    staying: dict[str, list[VM]] = {}
+    for vm in snapshot.vms:
+        if not is_leaving(vm):
+            staying.setdefault(vm.cloud, []).append(vm)
+    return tuple(
+        _drain(vm, reason, slots.get(vm.uid, ()))
+        for cloud in snapshot.clouds
+        for vm, reason in _beyond(cloud, staying.get(cloud.name, ()))
+        if vm.uid in at_hand
+    )
+
+
+def _beyond(cloud: Cloud, vms: Sequence[VM]) -> Iterator[tuple[VM, str]]:
+    if cloud.removed:
+        yield from ((vm, f"Cloud {cloud.name} is no longer configured.") for vm in vms)
+    elif cloud.unusable is None:
+        slots, memory, storage = cloud.vm_slots, cloud.memory_mb, cloud.storage_gb
+        for vm in sorted(vms, key=lambda each: each.status == "Error"):
+            if slots > 0 and vm.memory <= memory and vm.storage <= storage:
+                slots, memory, storage = slots - 1, memory - vm.memory, storage - vm.storage
+            else:
+                yield vm, f"Cloud {cloud.name} has no allowance for it any more."
+
+
+def _drain(vm: VM, reason: str, slots: Sequence[Machine]) -> Action:
+    return Retire(vm.uid, reason, drain=True) if slots else Destroy(vm.uid, reason)
+
+
+def unneeded(snapshot: Snapshot, slots: Slots, spare: frozenset[str]) -> Plan:
+    """Retire idle VMs that no waiting job needs, once their keep-alive is over (PARITY 6.5 step 8, 6.6a, 6.7).
+
+    `spare` are the VMs that matching jobs to VMs left over, so exactly the excess goes (B-45).
+    """
+    if not snapshot.machines_known:
+        return ()
+    return tuple(
+        Retire(vm.uid, f"VM has been idle for {snapshot.now - vm.idle_start} s and no job needs it.")
+        for vm in _within_reach(snapshot)
+        if vm.uid in spare
+        and vm.idle_start is not None
+        and snapshot.now - vm.idle_start >= vm.keep_alive
+        and is_idle(slots.get(vm.uid, ()))
+    )
+
+
+def _within_reach(snapshot: Snapshot) -> Iterator[VM]:
+    """The VMs on which an order can be carried out now."""
+    reachable = {
+        cloud.name
+        for cloud in snapshot.clouds
+        if not cloud.connection_problem and cloud.name not in snapshot.stale_clouds
+    }
+    return (
+        vm
+        for vm in snapshot.vms
+        if vm.cloud in reachable and not vm.destroying and vm.uid not in snapshot.in_flight
+    )

@@ -1,0 +1,58 @@
+"""What jobs are told: whether a VM has been found for them, and if not, why (PARITY 5.3, 2.10)."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from cloudsched.model.actions import Explain, Plan, Schedule
+from cloudsched.model.snapshot import Snapshot
+from cloudsched.policy.boots import Allocation
+from cloudsched.policy.supply import Demand, Supply, plannable
+
+NO_ROOM = "Insufficient Resources on cloud"
+
+
+def schedules(snapshot: Snapshot, supply: Supply) -> Plan:
+    """Make as many jobs Scheduled as run or have a VM, present or starting, that will take them.
+
+    A number counts the running and the waiting jobs of one shape and priority together; only those numbers are
+    named that are not so already.
+    """
+    present: Counter[tuple[str, int]] = Counter()
+    for group in plannable(snapshot.groups):
+        present[group.shape, group.priority] += group.jobs if group.status == "Scheduled" else 0
+    return tuple(
+        Schedule(shape, priority, supply.served.get((shape, priority), 0))
+        for (shape, priority), jobs in present.items()
+        if jobs != supply.served.get((shape, priority), 0)
+    )
+
+
+def explanations(snapshot: Snapshot, allocation: Allocation) -> Plan:
+    """Tell every shape whose jobs got no VM what stands against it, and clear the reasons of all others.
+
+    Jobs that no cloud could ever take are explained in the same way. v1 held them (PARITY 6.5.5.1), even when the
+    clouds were only disabled (B-19); here they wait, and run once a cloud fits.
+    """
+    reasons: dict[str, list[str]] = {group.shape: [] for group in plannable(snapshot.groups)}
+    for demand in allocation.unserved:
+        reasons[demand.key] += _reasons(snapshot, allocation, demand)
+    return tuple(Explain(shape, tuple(dict.fromkeys(each))) for shape, each in reasons.items())
+
+
+def _reasons(snapshot: Snapshot, allocation: Allocation, demand: Demand) -> list[str]:
+    if not snapshot.clouds:
+        return ["no cloud is configured"]
+    ledger = allocation.ledger
+    limit = ledger.barred(demand)
+    if limit:
+        return [limit]
+    verdict = ledger.verdict(demand)
+    lacking = [ledger.room.lacks(demand.shape, cloud) for cloud in verdict.suitable]
+    kept = [
+        f"room on {cloud.name} is kept for {allocation.kept[cloud.name]}"
+        for cloud, reason in zip(verdict.suitable, lacking, strict=True)
+        if not reason and cloud.name in allocation.kept
+    ]
+    short = [reason for reason in lacking if reason]
+    return [*([NO_ROOM] if short else []), *short, *kept, *(each.reason for each in verdict.rejected)]
