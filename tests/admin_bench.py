@@ -14,8 +14,8 @@ from wsgi import Client
 
 from cloudsched.admin import create_app
 from cloudsched.config import Config, Global
-from cloudsched.model.wishes import OutcomeState, Wish
-from cloudsched.store import Store, locks, operations
+from cloudsched.model.wishes import Aspect, OutcomeState, Wish
+from cloudsched.store import Store, limits, locks, operations
 from cloudsched.store.watch import Watch
 
 Ending = tuple[OutcomeState, dict[str, Any]]
@@ -44,6 +44,10 @@ class Bench:
         with self.store.reading() as connection:
             wishes = operations.unsettled(connection)
         self.seen += wishes
+        with self.store.writing() as writing:
+            for wish in wishes:
+                if wish.aspect is Aspect.QUICK_EXIT:
+                    limits.record_setting(writing, wish.aspect, wish.value)
         operations.settle(self.store, [(wish.id, *self.endings.get(wish.aspect, DONE)) for wish in wishes])
 
     def asked(self) -> list[tuple[str, str, str, Any]]:

@@ -1,5 +1,6 @@
 """The token file, the bearer token and what wrong ones lead to."""
 
+import logging
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,12 @@ from cloudsched.web.app import build
 from cloudsched.web.auth import Auth, Failures, read_token
 
 TOKEN = "a-token-of-many-characters"
+
+
+@pytest.fixture(autouse=True)
+def heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let caplog hear our log also after something in this process has set it up for good."""
+    monkeypatch.setattr(logging.getLogger("cloudscheduler"), "propagate", True)
 
 
 class Actor:

@@ -14,6 +14,12 @@ from cloudsched.web.errors import STATUSES
 JSON = {"Accept": "application/json"}
 
 
+@pytest.fixture(autouse=True)
+def heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let caplog hear our log also after something in this process has set it up for good."""
+    monkeypatch.setattr(logging.getLogger("cloudscheduler"), "propagate", True)
+
+
 class Raise:
     def __init__(self, ex: Exception) -> None:
         self.ex = ex
@@ -103,7 +109,7 @@ def test_request_id_of_the_client_is_kept_when_harmless() -> None:
 
 
 def test_access_log_shows_errors_or_all(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "cloudsched.access")
+    caplog.set_level(logging.INFO, "cloudscheduler.access")
     client(errors.Conflict("Busy.")).get("/x?token=hidden")
     assert [record.getMessage().split()[1:4] for record in caplog.records] == [["GET", "/x", "409"]]
     assert "hidden" not in caplog.text

@@ -22,7 +22,7 @@ from falcon import Request, Response
 
 from cloudsched.errors import ConfigError
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("cloudscheduler.http")
 
 SHORTEST_TOKEN = 16
 

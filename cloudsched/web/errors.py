@@ -18,7 +18,7 @@ from cloudsched import errors
 from cloudsched.web.negotiate import JSON, prefers_json, write_json, write_text
 from cloudsched.web.routing import raw_path, shown_path
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("cloudscheduler.http")
 
 PROBLEM = "application/problem+json"
 

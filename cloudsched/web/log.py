@@ -12,7 +12,7 @@ from falcon import Request, Response
 
 from cloudsched.web.routing import shown_path
 
-_log = logging.getLogger("cloudsched.access")
+_log = logging.getLogger("cloudscheduler.access")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import signal
 import socket
@@ -65,6 +66,8 @@ def serve(
     `ready` is called with the URL once connections are accepted, `stopping` when the stop begins, before answers under
     way get DRAIN_SECONDS. Raises ConfigError when the endpoint cannot be listened on.
     """
+    # Waitress warns whenever a request waits for a thread, which the access log shows better.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     listener = listening_socket(endpoint.listen, endpoint.port)
     channels: dict[int, Any] = {}
     with warnings.catch_warnings():
