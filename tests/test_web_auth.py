@@ -89,6 +89,13 @@ def test_open_and_closed_modes() -> None:
     assert client(Auth("closed")).get("/", headers=bearer(TOKEN)).status_int == 403
 
 
+def test_web_page_may_only_read_where_no_token_is_needed() -> None:
+    origin = {"Origin": "http://elsewhere.example"}
+    assert client(Auth("none")).get("/", headers=origin).status_int == 200
+    assert client(Auth("none")).post("/", headers=origin).status_int == 403
+    assert client(Auth("token", TOKEN)).post("/", headers=origin | bearer(TOKEN)).status_int == 405
+
+
 def test_many_wrong_tokens_are_429_for_a_while(caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
     app = client(Auth("token", TOKEN, clock=lambda: now[0]))

@@ -101,7 +101,8 @@ class Auth:
     """Middleware that lets a request pass, or answers 401, 403 or 429, before it is routed.
 
     `mode` is token, none or closed; `token` counts only with the first. A right token always passes, whatever went
-    wrong before from the same address: neighbours on one host must not lock each other out.
+    wrong before from the same address: neighbours on one host must not lock each other out. Without a token a browser
+    may only read: else any page somebody looks at could send verbs to a daemon on the same machine.
     """
 
     def __init__(self, mode: str, token: str = "", clock: Callable[[], float] = time.monotonic) -> None:
@@ -119,6 +120,8 @@ class Auth:
         if self._mode == "token":
             self._check(req.auth or "", address)
             req.context.actor = f"admin@{address}"
+        elif req.method not in ("GET", "HEAD") and req.get_header("Origin"):
+            raise falcon.HTTPForbidden(description="Without a token, verbs are not taken from web pages.")
 
     def _check(self, header: str, address: str) -> None:
         scheme, _, token = header.partition(" ")
