@@ -228,7 +228,7 @@ def test_bad_attribute_values_are_refused_by_name_and_line(line: str) -> None:
 @pytest.mark.parametrize(
     "line",
     ["universe = docker", "request_cpus = 0", "request_memory = -1", "request_memory = many", "priority = high",
-     "should_transfer_files = maybe", "notification = carrier pigeon", "getenv = a b", 'arguments = "a', 
+     "should_transfer_files = maybe", "notification = carrier pigeon", "getenv = a b", 'arguments = "a',
      "arguments = a\"b", "arguments = \"a 'b\"", "environment = A", "allowed_execute_duration = 0"],
 )  # fmt: skip
 def test_bad_command_values_are_refused_by_name_and_line(line: str) -> None:
