@@ -22,7 +22,7 @@ from urllib.parse import quote, unquote
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, update
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
 from cloudsched.errors import ConfigError, MissingExtra, StateMismatch, StateTakenOver, StateUnavailable
@@ -167,20 +167,33 @@ class Store:
         _make_private_directory(self.directory)
         if self.path is not None:
             _make_private_directory(self.path.parent)
-        with self._exclusively(WRITE_WAIT_SECONDS), self._engine.connect() as connection:
+        with self._exclusively(WRITE_WAIT_SECONDS):
+            if self._has_tables():
+                return
+            try:
+                self._create_tables()
+            except DatabaseError:
+                # On a server another process may have made them in the same moment.
+                if not self._has_tables():
+                    raise
+        _make_private(self.path)
+
+    def _has_tables(self) -> bool:
+        with self._engine.connect() as connection:
+            return inspect(connection).has_table("state")
+
+    def _create_tables(self) -> None:
+        with self._engine.connect() as connection:
             connection = connection.execution_options(cloudsched_write=True)
             with connection.begin():
-                if inspect(connection).has_table("state"):
-                    return
                 tables.metadata.create_all(connection)
                 connection.execute(insert(tables.state).values(_FIRST_ROW))
                 connection.execute(insert(tables.queue_counters).values(id=1, cluster=0, change=0))
-        _make_private(self.path)
 
     def _check_schema(self) -> None:
+        if not self._has_tables():
+            raise StateUnavailable(f"There is no state at {self._place} yet: start cloud_scheduler first.")
         with self._engine.connect() as connection:
-            if not inspect(connection).has_table("state"):
-                raise StateUnavailable(f"There is no state at {self._place} yet: start cloud_scheduler first.")
             found = connection.execute(select(tables.state.c.schema_version)).scalar()
         if found != tables.SCHEMA_VERSION:
             raise StateMismatch(

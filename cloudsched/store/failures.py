@@ -24,6 +24,12 @@ _SQLITE_SENTENCES = (
     ("no such column", "The state file is not ours.", 60),
 )
 
+_SERVER_SENTENCES = {
+    "55P03": ("The state is busy: another process did not finish writing in time.", 2),
+    "42501": ("The database refuses this user: it must own the tables or the schema.", 60),
+}
+"""By SQLSTATE (PostgreSQL manual, appendix A): lock_not_available, insufficient_privilege."""
+
 _ANOTHER_TIME = ("OperationalError", "InternalError")
 """PostgreSQL's errors that go away by themselves; a server that is read-only after a failover is an InternalError."""
 
@@ -46,14 +52,19 @@ def translated(url: URL) -> Iterator[None]:
 
 def _sentence(ex: DBAPIError, url: URL) -> StateUnavailable | None:
     if url.get_backend_name() != "sqlite":
-        broken = ex.connection_invalidated or type(ex).__name__ in _ANOTHER_TIME
-        return (
-            StateUnavailable(f"The database at {url.host}:{url.port} does not answer.", retry_after=5)
-            if broken
-            else None
-        )
+        return _server_sentence(ex, url)
     text = str(ex.orig).lower()
     for words, sentence, retry_after in _SQLITE_SENTENCES:
         if words in text:
             return StateUnavailable(sentence, retry_after=retry_after)
+    return None
+
+
+def _server_sentence(ex: DBAPIError, url: URL) -> StateUnavailable | None:
+    sentence, retry_after = _SERVER_SENTENCES.get(getattr(ex.orig, "sqlstate", None) or "", ("", 0))
+    if sentence:
+        return StateUnavailable(sentence, retry_after=retry_after)
+    if ex.connection_invalidated or type(ex).__name__ in _ANOTHER_TIME:
+        place = f"{url.database!r} on {url.host or 'this host'}"
+        return StateUnavailable(f"The database {place} does not answer as it should.", retry_after=5)
     return None
