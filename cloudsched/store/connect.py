@@ -85,6 +85,7 @@ class Store:
         self._engine, self.directory, self._read_only = engine, directory, read_only
         self._epoch: int | None = None
         self._thread_lock = threading.Lock()
+        self._writer: int | None = None
         self._identity: tuple[int, int] | None = None
 
     @classmethod
@@ -205,8 +206,11 @@ class Store:
     @contextmanager
     def _exclusively(self, wait_seconds: float) -> Iterator[None]:
         """Hold the right to write: within this process, then among processes (SQLite only)."""
+        if self._writer == threading.get_ident():
+            raise RuntimeError("A write transaction inside another of the same thread would wait for itself.")
         if not self._thread_lock.acquire(timeout=wait_seconds):
             raise StateUnavailable("The state is busy: other writers did not finish in time.")
+        self._writer = threading.get_ident()
         try:
             if self.path is None:
                 yield
@@ -214,6 +218,7 @@ class Store:
                 with locks.exclusive(self.directory / "state.lock", wait_seconds):
                     yield
         finally:
+            self._writer = None
             self._thread_lock.release()
 
     @contextmanager
@@ -260,10 +265,11 @@ def _create_engine(url: str, read_only: bool) -> Engine:
         parsed = make_url(url)
         if parsed.get_backend_name() != "sqlite":
             return _server_engine(parsed)
-    except ArgumentError as ex:
-        raise ConfigError(f"database_url {url!r} is not an SQLAlchemy URL such as sqlite:////var/lib/x.db.") from ex
     except NoSuchModuleError as ex:
         raise ConfigError(f"database_url names a database that SQLAlchemy does not know: {ex}.") from ex
+    except ArgumentError as ex:
+        # Not shown, for there may be a password in it.
+        raise ConfigError("database_url is not an SQLAlchemy URL such as sqlite:////var/lib/x.db.") from ex
     except ModuleNotFoundError as ex:
         raise MissingExtra("This database_url", "postgresql") from ex
     if parsed.database in (None, "", ":memory:"):
