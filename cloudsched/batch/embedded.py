@@ -88,7 +88,7 @@ class EmbeddedBatch:
         self._retiring: set[str] = set()
         self._cursor = 0
         self._change = 0
-        self._looked_at: float | None = None
+        self._awake_at: float | None = None
 
     def jobs(self) -> JobDelta:
         """The queue's changes since the last call; everything at the first."""
@@ -132,17 +132,21 @@ class EmbeddedBatch:
         """The socket and a token that is good for this VM alone, before and after a restart of the engine."""
         return {"socket": str(self._settings.socket), "token": self._token(vm_uid)}
 
-    def expire(self) -> list[str]:
-        """Give jobs of silent workers back to the queue; returns their ids. To be called every few seconds.
+    def awake(self) -> None:
+        """Note that workers are being served; to be called at least as often as a third of the lease.
 
         After a gap longer than half a lease, the engine's start included, no worker could renew: then all leases
-        begin anew first, or jobs would run twice (DESIGN 4).
+        begin anew, or jobs would run twice (DESIGN 4).
         """
         now = self._clock()
-        before, self._looked_at = self._looked_at, now
+        before, self._awake_at = self._awake_at, now
         if before is None or not 0 <= now - before <= self._settings.lease_seconds / 2:
             self._queue.rearm(now, self._settings.lease_seconds)
-        lost = self._queue.expire(now)
+
+    def expire(self) -> list[str]:
+        """Give jobs of silent workers back to the queue; returns their ids. To be called every few seconds."""
+        self.awake()
+        lost = self._queue.expire(self._clock())
         if lost:
             self._changed()
         return lost

@@ -30,7 +30,6 @@ def machine_host(name: str) -> str:
 class Observer:
     """Records polls; remembers which parts of the world have been seen since the start."""
 
-    connection_fail_seconds: int
     jobs_known: bool = False
     machines_known: bool = False
 
@@ -52,17 +51,15 @@ class Observer:
         sentence = failure_sentence(result.error)
         log.warning("%s failed: %s", result.poll.name, sentence)
         if place:
-            (cloud,) = [each for each in clouds.all_clouds(writing.connection) if each.name == place] or [None]
-            if cloud is not None:
-                since = cloud.errorconnect if cloud.errorconnect is not None else float(now)
-                broken = now - since >= self.connection_fail_seconds
-                fields = {"stale": True, "last_error": sentence, "errorconnect": since}
-                clouds.record_fields(writing, place, {**fields, "connection_problem": broken})
+            cloud = clouds.find(writing.connection, place)
+            since = cloud.errorconnect if cloud.errorconnect is not None else float(now)
+            clouds.record_fields(writing, place, {"stale": True, "last_error": sentence, "errorconnect": since})
 
     def _record_listing(self, writing: Writing, place: str, result: PollResult, now: int) -> None:
-        fields = {"stale": False, "last_error": "", "errorconnect": None, "connection_problem": False}
-        clouds.record_fields(writing, place, fields)
         connection = writing.connection
+        silenced = clouds.find(connection, place).connection_problem
+        fields = {"stale": False, "last_error": ""} | ({} if silenced else {"errorconnect": None})
+        clouds.record_fields(writing, place, fields)
         known = [vm for vm in vms.all_vms(connection) if vm.cloud == place]
         departed = vms.departed(connection, place, now - LISTED_LATE_SECONDS)
         followed = listing.follow(known, result.value, departed, now)

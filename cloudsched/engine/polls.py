@@ -43,7 +43,7 @@ class _Run:
 
     due_at: float
     round: int = 0
-    started_at: float | None = None
+    started_at: float = 0.0
     failures: int = 0
     answering: bool = False
 
@@ -75,7 +75,7 @@ class Polls:
         while not self._hurried.empty():
             run = self._runs.get(self._hurried.get())
             if run is not None and not run.failures:
-                earliest = (run.started_at or 0.0) + _SHORTEST_PAUSE
+                earliest = run.started_at + _SHORTEST_PAUSE
                 run.due_at = min(run.due_at, max(now, earliest))
         for name, run in self._runs.items():
             if run.due_at <= now and not run.answering:
@@ -117,7 +117,7 @@ class Polls:
         run.failures = run.failures + 1 if result.error else 0
         pause = result.poll.interval_seconds * 2 ** min(run.failures, 10)
         if run.failures:
-            pause = min(pause, max(_LONGEST_PAUSE, result.poll.interval_seconds)) * random.uniform(0.75, 1.25)  # noqa: S311
+            pause = min(pause, max(_LONGEST_PAUSE, result.poll.interval_seconds)) * random.uniform(0.75, 1.25)
         run.due_at = time.time() + pause
         return result
 
@@ -126,10 +126,8 @@ class Polls:
         found = []
         now = time.time()
         for name, run in self._runs.items():
-            started_at = run.started_at
-            if run.answering and started_at is not None and run.due_at == float("inf"):
-                if now - started_at > self._limit:
-                    run.round += 1
-                    error = TimeoutError(f"No answer within {self._limit:g} seconds.")
-                    found.append(self._ended(run, PollResult(self._polls[name], started_at, error=error)))
+            if run.answering and run.due_at == float("inf") and now - run.started_at > self._limit:
+                run.round += 1
+                error = TimeoutError(f"No answer within {self._limit:g} seconds.")
+                found.append(self._ended(run, PollResult(self._polls[name], run.started_at, error=error)))
         return found

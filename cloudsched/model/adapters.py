@@ -46,6 +46,9 @@ class BatchAdapter(Protocol):
     def act(self, orders: Sequence[JobOrder]) -> list[JobOutcome]:
         """Submit, hold, release, remove: one outcome per order. A repeated token gives the first outcome again."""
 
+    def lost(self, vms: Sequence[str]) -> None:
+        """These VMs (uids) are known to be gone for good: what they ran may run elsewhere at once."""
+
     def join(self, vm_uid: str, vmtype: str, user: str) -> dict[str, str]:
         """What a new VM needs to join, as BootRequest.join: address and a token for that VM alone."""
 
@@ -112,6 +115,9 @@ class JobQueue(Protocol):
 
     def rearm(self, now: float, seconds: float) -> None:
         """Extend every lease, after a gap in which no worker could renew."""
+
+    def give_back(self, vms: Sequence[str], now: float) -> list[str]:
+        """Give the jobs of VMs that are gone for good back to the queue without waiting; returns their ids."""
 
     def set_status(self, token: str, action: str, jobs: Sequence[str], reason: str, now: int) -> str:
         """Hold, release or remove jobs; returns "" or the sentence why not. A known token returns its first answer."""

@@ -21,8 +21,8 @@ class Aspect(StrEnum):
     RELEASE = "release"  # job
     REMOVE = "remove"  # job
     SUBMIT = "submit"  # jobs; name is the owner, value {"submit": text, "initialdir": path, "owner": account}
-    LOG_LEVEL = "log_level"  # scheduler; value: str; lasting
-    QUICK_EXIT = "quick_exit"  # scheduler; value: bool; lasting
+    LOG_LEVEL = "log_level"  # scheduler; value: str; until the engine's next start
+    QUICK_EXIT = "quick_exit"  # scheduler; value: bool; until the engine's next start
     RECONFIG = "reconfig"  # scheduler: re-read cloud_resources.conf
     USER_LIMITS = "user_limits"  # scheduler: re-read the file
     CLOUD_ALIASES = "cloud_aliases"  # scheduler: re-read the file
@@ -30,7 +30,7 @@ class Aspect(StrEnum):
     VM_PROXY = "vm_proxy"  # user
 
 
-LASTING = frozenset({Aspect.ENABLED, Aspect.VM_SLOTS, Aspect.RELEASED, Aspect.LOG_LEVEL, Aspect.QUICK_EXIT})
+LASTING = frozenset({Aspect.ENABLED, Aspect.VM_SLOTS, Aspect.RELEASED})
 
 
 @dataclass(frozen=True, slots=True)

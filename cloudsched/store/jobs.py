@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, RowMapping, and_, delete, func, select
+from sqlalchemy import Connection, RowMapping, and_, delete, func, select
 
 from cloudsched.errors import NotFound
 from cloudsched.model.jobs import SHAPE_FIELDS, Job, JobDelta, JobGroup, JobStatus, Shape
@@ -19,6 +19,13 @@ _ENGINE_COLUMNS = frozenset(
     ("status", "override_status", "blocked_clouds", "block_time", "banned", "ban_time", "failed_boot_reason")
 )
 """Columns the engine decides: a report of the batch system changes them only by changing the job's status."""
+
+_FIRST_STATUS: Mapping[int, str] = {
+    JobStatus.RUNNING: "Scheduled",
+    JobStatus.COMPLETE: "Finished",
+    JobStatus.REMOVED: "Finished",
+}
+"""v1 forgot finished jobs; here they stay visible, and are neither `new` nor `sched` (B-37)."""
 
 _NUMBER = re.compile(r"(\d{1,18})\.(\d{1,18})")
 _GROUP = [tables.jobs.c[name] for name in JobGroup.__dataclass_fields__ if name != "jobs"]
@@ -202,13 +209,13 @@ def _record_shapes(writing: Writing, wanted: Mapping[str, Shape]) -> None:
     rows.save(writing, tables.shapes, new, topic="shapes")
 
 
-def _present(connection: Connection, ids: Sequence[str]) -> dict[str, Row[Any]]:
+def _present(connection: Connection, ids: Sequence[str]) -> dict[str, Any]:
     table = tables.jobs
     query = select(table.c.id, table.c.job_status, table.c.remote_host, table.c.jobstarttime)
     return {row.id: row for row in connection.execute(query.where(table.c.id.in_(ids)))}
 
 
-def _run_ended(job: Job, present: Row[Any] | None, server_time: int) -> RunEnded | None:
+def _run_ended(job: Job, present: Any, server_time: int) -> RunEnded | None:
     if present is None or present.job_status != JobStatus.RUNNING or job.job_status == JobStatus.RUNNING:
         return None
     if not present.remote_host or not present.jobstarttime:
@@ -216,10 +223,10 @@ def _run_ended(job: Job, present: Row[Any] | None, server_time: int) -> RunEnded
     return RunEnded(present.remote_host, max((job.finished_at or server_time) - present.jobstarttime, 0))
 
 
-def _job_row(job: Job, present: Row[Any] | None, cloud_of: Callable[[str], str]) -> rows.Row:
+def _job_row(job: Job, present: Any, cloud_of: Callable[[str], str]) -> rows.Row:
     row = {**rows.to_row(job), "shape": job.shape.key}
     row["running_cloud"] = cloud_of(job.remote_host) if job.remote_host else ""
     if present is None or present.job_status != job.job_status:
-        row["status"] = "Scheduled" if job.job_status == JobStatus.RUNNING else "Unscheduled"
+        row["status"] = _FIRST_STATUS.get(job.job_status, "Unscheduled")
         return row
     return {name: value for name, value in row.items() if name not in _ENGINE_COLUMNS}

@@ -120,7 +120,7 @@ def wish_proxy(store: Store, by: By, user: str, aspect: Aspect) -> Operation:
 
 
 def _quick_exit(writing: Writing) -> bool:
-    asked = [wish for wish in operations.lasting(writing.connection) if wish.aspect is Aspect.QUICK_EXIT]
+    asked = [wish for wish in operations.unsettled(writing.connection) if wish.aspect is Aspect.QUICK_EXIT]
     return bool(asked[-1].value if asked else read_settings(writing.connection).get("quick_exit", False))
 
 

@@ -1,0 +1,247 @@
+"""`cloud_scheduler`: the engine with its two daemons, and the commands about configuration and state."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cloudsched import __version__, logs
+from cloudsched.config import Config, document, find, load, show, with_clouds
+from cloudsched.config.load import NoCloudSource
+from cloudsched.engine.daemons import Daemons
+from cloudsched.engine.scheduler import Options, Scheduler
+from cloudsched.errors import CloudschedError, ConfigError
+from cloudsched.store import Store, dump, locks
+
+log = logging.getLogger(logs.NAME)
+
+_DAEMONS = ("admin_server", "info_server")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns its exit status: 0, 1 with a sentence on standard error, 2 for wrong usage."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    try:
+        return int(_COMMANDS[options.command](options))
+    except NoCloudSource as ex:
+        print(ex)
+        parser.print_help()
+        return 1
+    except CloudschedError as ex:
+        print(f"cloud_scheduler: {ex}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The interpreter flushes standard output once more at its end: it must find a place that takes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cloud_scheduler",
+        description="Boot VMs for queued jobs and retire them; serve admin and info. Without a command: run.",
+    )
+    parser.add_argument("--version", action="version", version=f"Cloud Scheduler {__version__}")
+    parser.add_argument("-f", "--config-file", metavar="FILE", type=Path, help="cloud_scheduler.conf to use")
+    parser.add_argument("-c", "--cloud-config", metavar="FILE", help="cloud_resources.conf to use")
+    parser.add_argument("-m", "--MDS", metavar="SERVER", help="accepted as in v1, without effect")
+    parser.add_argument("--state-dir", metavar="DIR", help="where database, token, socket, VMs and logs are kept")
+    parser.add_argument("--no-servers", action="store_true", help="run the engine only, not the two daemons")
+    parser.add_argument("--simulate", action="store_true", help="serve the clouds and jobs of the state by fakes")
+    parser.set_defaults(command="run")
+    commands = parser.add_subparsers(title="commands", metavar="")
+    config = commands.add_parser("config", help="print every resolved option with its source, secrets masked")
+    config.add_argument("--json", action="store_true", help="print JSON")
+    config.set_defaults(command="config")
+    state = commands.add_parser("state", help="dump or load the whole state")
+    verbs = state.add_subparsers(title="verbs", metavar="", required=True)
+    dumping = verbs.add_parser("dump", help="write the state as JSON lines")
+    dumping.add_argument("file", metavar="FILE|-", help="a new file, or - for standard output")
+    dumping.add_argument("--with-secrets", action="store_true", help="include secrets; FILE gets mode 0600")
+    dumping.set_defaults(command="dump")
+    loading = verbs.add_parser("load", help="read a dump into the state")
+    loading.add_argument("file", metavar="FILE|-", help="a dump, or - for standard input")
+    loading.add_argument("--replace", action="store_true", help="replace a state that is not empty")
+    loading.set_defaults(command="load")
+    return parser
+
+
+def _configured(options: argparse.Namespace) -> Config:
+    """The configuration of this command line, without clouds. Raises ConfigError."""
+    overrides = {
+        ("global", name): str(value)
+        for name, value in (("cloud_resource_config", options.cloud_config), ("state_dir", options.state_dir))
+        if value is not None
+    }
+    return load(overrides, os.environ, options.config_file or find(os.environ))
+
+
+def _clouded(config: Config, options: argparse.Namespace) -> Config:
+    if options.MDS is not None and config.global_.cloud_resource_config is None:
+        return config
+    return with_clouds(config, simulated=options.simulate)
+
+
+def _print_config(options: argparse.Namespace) -> int:
+    config = _clouded(_configured(options), options)
+    print(json.dumps(document(config), indent=2) if options.json else show(config))
+    for warning in config.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return 0
+
+
+def _dump(options: argparse.Namespace) -> int:
+    settings = _configured(options).global_
+    store = Store.open(settings.database_url, settings.state_dir, read_only=True)
+    out = sys.stdout if options.file == "-" else _created(Path(options.file), private=options.with_secrets)
+    try:
+        dump.dump(store, out, with_secrets=options.with_secrets, version=__version__, now=int(time.time()))
+        out.flush()
+    except OSError as ex:
+        raise ConfigError(f"The dump cannot be written: {ex.strerror}.", path=options.file) from ex
+    finally:
+        store.close()
+    return 0
+
+
+def _created(path: Path, *, private: bool) -> Any:
+    try:
+        return dump.open_private(str(path)) if private else path.open("x", encoding="utf-8")
+    except OSError as ex:
+        raise ConfigError(f"The dump cannot be written: {ex.strerror}.", path=str(path)) from ex
+
+
+def _load(options: argparse.Namespace) -> int:
+    settings = _configured(options).global_
+    try:
+        # Descriptor 0 stays open: it is not ours to close.
+        lines = open(0 if options.file == "-" else options.file, encoding="utf-8", closefd=options.file != "-")  # noqa: PTH123, SIM115
+    except OSError as ex:
+        raise ConfigError(f"The dump cannot be read: {ex.strerror}.", path=options.file) from ex
+    with lines:
+        store = Store.open(settings.database_url, settings.state_dir)
+        counts = dump.load(store, lines, path=options.file, replace=options.replace)
+        store.close()
+    print("Loaded " + (", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "nothing") + ".")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    config = _embedded(_clouded(_configured(options), options))
+    logs.set_up(config.logging, stderr=True)
+    for warning in config.warnings:
+        log.warning("%s", warning)
+    settings = config.global_
+    store = Store.open(settings.database_url, settings.state_dir)
+    with locks.hold_engine(settings.state_dir):
+        scheduler = Scheduler(store, config, Options(simulate=options.simulate))
+        stop, abort = threading.Event(), threading.Event()
+        _handle_signals(scheduler, stop, abort)
+        scheduler.start()
+        daemons = Daemons(() if options.no_servers else _DAEMONS, *_like(config))
+        try:
+            _announce(config, daemons.start())
+            threading.Thread(target=_supervise, args=(daemons, stop), name="Supervisor", daemon=True).start()
+            scheduler.run(stop)
+        finally:
+            stop.set()
+            daemons.stop()
+            scheduler.stop(abort)
+            store.close()
+    return 0
+
+
+def _embedded(config: Config) -> Config:
+    """v1's sample names condor options: until HTCondor can be used, such a file runs on the embedded batch."""
+    if config.global_.batch_system == "embedded":
+        return config
+    source = config.sources["global", "batch_system"]
+    warning = f"batch_system is htcondor ({source}), which is not available in this release: using embedded."
+    return replace(
+        config,
+        global_=replace(config.global_, batch_system="embedded"),
+        warnings=(*config.warnings, warning),
+    )
+
+
+def _handle_signals(scheduler: Scheduler, stop: threading.Event, abort: threading.Event) -> None:
+    """SIGTERM and SIGINT stop in order, a second one gives up on the VMs; SIGUSR1, SIGUSR2 as in v1 (PARITY 4.4)."""
+
+    def ask_to_stop(*_: object) -> None:
+        if stop.is_set():
+            abort.set()
+        stop.set()
+
+    def toggle(*_: object) -> None:
+        # Not in the handler itself: it may have interrupted the engine inside a transaction.
+        threading.Thread(target=scheduler.toggle_quick_exit, name="QuickExit", daemon=True).start()
+
+    def refuse(*_: object) -> None:
+        log.warning("Reconfig by SIGUSR1 is disabled; use POST /?action=reconfig.")
+
+    handlers: Mapping[signal.Signals, Callable[..., None]] = {
+        signal.SIGTERM: ask_to_stop,
+        signal.SIGINT: ask_to_stop,
+        signal.SIGUSR1: refuse,
+        signal.SIGUSR2: toggle,
+    }
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def _supervise(daemons: Daemons, stop: threading.Event) -> None:
+    while not stop.wait(0.5):
+        daemons.supervise()
+
+
+def _like(config: Config) -> tuple[list[str], dict[str, str]]:
+    """Options and environment with which the daemons resolve the same configuration as we did."""
+    argv = ["-f", str(config.path)] if config.path else []
+    return argv, {"CLOUDSCHED_GLOBAL_STATE_DIR": str(config.global_.state_dir)}
+
+
+def _announce(config: Config, urls: Mapping[str, str]) -> None:
+    """Tell a person where everything is, and what to try."""
+    if not urls:
+        return
+    here = Path(sys.argv[0]).parent
+    with suppress(ValueError):
+        here = here.resolve().relative_to(Path.cwd())
+    print(
+        f"Cloud Scheduler {__version__}\n"
+        f"  admin  {urls['admin_server']}  (token: {config.global_.admin_token_file})\n"
+        f"  info   {urls['info_server']}\n"
+        f"  state  {config.global_.state_dir}\n"
+        "Try, in another terminal:\n"
+        f"  {here / 'cloud_job'} submit contrib/examples/hello.sub\n"
+        f"  {here / 'cloud_status'} -m\n"
+        f"  {here / 'cloud_status'} -q running\n"
+        "Ctrl-C stops everything.",
+        flush=True,
+    )
+
+
+_COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "run": _run,
+    "config": _print_config,
+    "dump": _dump,
+    "load": _load,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

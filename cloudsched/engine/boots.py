@@ -1,0 +1,122 @@
+"""Booting: record each VM under its unique name, then ask the cloud, then record what it answered."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from cloudsched.config.load import Config
+from cloudsched.engine.bans import Bans
+from cloudsched.engine.calls import Call
+from cloudsched.engine.places import Places
+from cloudsched.errors import BadRequirement, CredentialRefused, Outage, QuotaExceeded, Transient
+from cloudsched.model.actions import Boot
+from cloudsched.model.clouds import BootOutcome, BootRequest, Cloud
+from cloudsched.model.jobs import Shape
+from cloudsched.model.snapshot import Block, Snapshot
+from cloudsched.model.vms import VM
+from cloudsched.policy.request import boot_request, vm_record
+from cloudsched.store import Writing, clouds, jobs, vms
+
+log = logging.getLogger("cloudscheduler")
+
+_BRIEFLY = 60
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """What a failed boot means: v1's reason literal (PARITY 2.10), and for how long not to try it again there."""
+
+    literal: str
+    lasting: bool
+    certain: bool
+
+
+_REFUSALS: tuple[tuple[type[Exception], _Refusal], ...] = (
+    (QuotaExceeded, _Refusal("Resource Availability / Quota Problem", lasting=False, certain=True)),
+    (BadRequirement, _Refusal("Other VM Create Error", lasting=True, certain=True)),
+    (CredentialRefused, _Refusal("Proxy/Auth related issue", lasting=True, certain=True)),
+    (Outage, _Refusal("Endpoint / Region problem", lasting=False, certain=False)),
+    (Transient, _Refusal("Error when making VM request: check log", lasting=False, certain=False)),
+    (Exception, _Refusal("Error when making VM request: check log", lasting=False, certain=False)),
+)
+"""Not `certain`: the cloud may have made the VM all the same, so its record stays until its deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Boots:
+    """Turns Boot actions into recorded VMs and calls."""
+
+    config: Config
+    places: Places
+    bans: Bans
+
+    def record(self, writing: Writing, snapshot: Snapshot, boots: Sequence[Boot]) -> list[VM]:
+        """Record the VMs of these boots as requested; returns them."""
+        known = {cloud.name: cloud for cloud in snapshot.clouds}
+        position = vms.next_position(writing.connection)
+        found: list[VM] = []
+        for boot in boots:
+            cloud, shape = known[boot.cloud], snapshot.shapes[boot.shape]
+            for _ in range(boot.vms):
+                request = self._request(cloud, shape, unique_name(cloud.name), snapshot)
+                deadline = snapshot.now + self.config.global_.boot_deadline_seconds
+                record = vm_record(shape, cloud, request, snapshot.now, deadline)
+                found.append(replace(record, position=position + len(found)))
+        vms.record_vms(writing, found)
+        return found
+
+    def calls(self, snapshot: Snapshot, requested: Sequence[VM]) -> list[Call]:
+        """The calls that ask for recorded VMs, one per cloud; also for those a killed engine never asked for."""
+        by_cloud: dict[str, list[VM]] = {}
+        for vm in requested:
+            if vm.shape in snapshot.shapes and self.places.cloud(vm.cloud) is not None:
+                by_cloud.setdefault(vm.cloud, []).append(vm)
+        known = {cloud.name: cloud for cloud in snapshot.clouds}
+        return [self._call(known[name], snapshot, group) for name, group in by_cloud.items()]
+
+    def _request(self, cloud: Cloud, shape: Shape, uid: str, snapshot: Snapshot) -> BootRequest:
+        return boot_request(shape, cloud, uid, self.config.job, snapshot.cloud_aliases)
+
+    def _call(self, cloud: Cloud, snapshot: Snapshot, group: Sequence[VM]) -> Call:
+        adapter = self.places.cloud(cloud.name)
+        assert adapter is not None
+        requests = [self._request(cloud, snapshot.shapes[vm.shape], vm.uid, snapshot) for vm in group]
+
+        def work() -> list[BootOutcome]:
+            return adapter.boot([self.places.joined(request) for request in requests])
+
+        def finish(writing: Writing, result: list[BootOutcome] | Exception) -> None:
+            outcomes = [BootOutcome(vm.uid, error=result) for vm in group] if isinstance(result, Exception) else result
+            for vm, outcome in zip(group, outcomes, strict=True):
+                self._finish(writing, vm, outcome, snapshot.now)
+
+        return Call(cloud.name, tuple(vm.uid for vm in group), work, finish)
+
+    def _finish(self, writing: Writing, vm: VM, outcome: BootOutcome, now: int) -> None:
+        self.bans.record(writing, resolved_image(vm), vm.cloud, booted=outcome.error is None)
+        if outcome.error is None:
+            vms.record_fields(writing, [{"uid": vm.uid, "id": outcome.id or vm.uid}])
+            return
+        refusal = next(each for kind, each in _REFUSALS if isinstance(outcome.error, kind))
+        log.warning("Booting %s on %s failed: %s", vm.uid, vm.cloud, outcome.error)
+        if refusal.certain:
+            vms.forget(writing, [vm.uid])
+        seconds = self.config.global_.job_ban_timeout if refusal.lasting else _BRIEFLY
+        jobs.record_block(writing, Block(vm.shape, vm.cloud, now + seconds, refusal.literal), now)
+        clouds.record_fields(writing, vm.cloud, {"last_error": str(outcome.error)})
+
+
+def resolved_image(vm: VM) -> str:
+    """The image a VM was booted from: by its own name, else the job's choice for its cloud (B-33)."""
+    if isinstance(vm.image, str):
+        return vm.image
+    return str(vm.image.get(vm.cloud) or vm.image.get("default", ""))
+
+
+def unique_name(cloud: str) -> str:
+    """A VM's name: the cloud's, `_` as `-`, then a UUID4 (PARITY 6.4); other characters than a host name's as `-`."""
+    slug = "".join(each if each.isascii() and each.isalnum() else "-" for each in cloud.lower())
+    return f"{slug[:40].strip('-') or 'vm'}-{uuid.uuid4()}"

@@ -1,0 +1,132 @@
+"""Ending VMs: destroying them and letting them retire."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cloudsched.engine.bans import Bans
+from cloudsched.engine.boots import resolved_image
+from cloudsched.engine.calls import Call
+from cloudsched.engine.observe import LISTED_LATE_SECONDS, failure_sentence
+from cloudsched.engine.places import Places
+from cloudsched.model.actions import Destroy, Retire
+from cloudsched.model.clouds import DestroyOutcome
+from cloudsched.model.jobs import RetireOutcome
+from cloudsched.model.snapshot import Snapshot
+from cloudsched.model.vms import VM
+from cloudsched.model.wishes import Outcome, OutcomeState
+from cloudsched.store import Writing, clouds, operations, vms
+
+log = logging.getLogger("cloudscheduler")
+
+RETRY_SECONDS = 30
+"""How long a VM whose destruction failed is left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endings:
+    """Turns Destroy and Retire actions into records and calls. `hold_off` keeps the planner off a VM for a while."""
+
+    places: Places
+    bans: Bans
+    at_once: int
+    hold_off: Callable[[str, int], None]
+    now: Callable[[], int]
+
+    def record(self, writing: Writing, snapshot: Snapshot, actions: Sequence[Destroy | Retire]) -> None:
+        """Record that VMs are being destroyed or leave their cloud's allowance."""
+        known = {vm.uid: vm for vm in snapshot.vms}
+        changes: list[dict[str, Any]] = []
+        for action in actions:
+            if isinstance(action, Destroy):
+                changes.append({"uid": action.uid, "destroying": True, "reason": action.reason})
+                if action.failed_image:
+                    self._image_failed(writing, known[action.uid])
+            elif action.drain:
+                changes.append({"uid": action.uid, "retired": True, "reason": action.reason})
+        vms.record_fields(writing, changes)
+
+    def destroy_calls(self, snapshot: Snapshot, actions: Sequence[Destroy]) -> list[Call]:
+        """The calls that destroy VMs: per cloud, at most `at_once` VMs in each."""
+        known = {vm.uid: vm for vm in snapshot.vms}
+        by_cloud: dict[str, list[tuple[VM, Destroy]]] = {}
+        for action in actions:
+            by_cloud.setdefault(known[action.uid].cloud, []).append((known[action.uid], action))
+        parts = [
+            (name, group[start : start + self.at_once])
+            for name, group in by_cloud.items()
+            for start in range(0, len(group), self.at_once)
+        ]
+        return [self._destroy_call(name, part) for name, part in parts]
+
+    def retire_calls(self, snapshot: Snapshot, actions: Sequence[Retire]) -> list[Call]:
+        """The call that asks the batch system to retire VMs, if there are any."""
+        known = {vm.uid: vm for vm in snapshot.vms}
+        pairs = [(known[action.uid], action) for action in actions]
+        return [self._retire_call(pairs)] if pairs else []
+
+    def _destroy_call(self, cloud: str, part: Sequence[tuple[VM, Destroy]]) -> Call:
+        adapter = self.places.cloud(cloud)
+
+        def work() -> list[DestroyOutcome]:
+            if adapter is None:
+                raise LookupError(f"Cloud {cloud} is not usable.")
+            outcomes = adapter.destroy([vm.id for vm, _ in part])
+            self.places.batch.lost([vm.uid for (vm, _), end in zip(part, outcomes, strict=True) if end.error is None])
+            return outcomes
+
+        def finish(writing: Writing, result: list[DestroyOutcome] | Exception) -> None:
+            outcomes = [DestroyOutcome(vm.id, result) for vm, _ in part] if isinstance(result, Exception) else result
+            for (vm, action), outcome in zip(part, outcomes, strict=True):
+                self._destroyed(writing, vm, action, outcome.error)
+
+        return Call(cloud, tuple(vm.uid for vm, _ in part), work, finish)
+
+    def _destroyed(self, writing: Writing, vm: VM, action: Destroy, error: Exception | None) -> None:
+        if error is None:
+            log.info("Destroyed %s on %s: %s", vm.id, vm.cloud, action.reason)
+            vms.record_departed(writing, [vm], self.now(), LISTED_LATE_SECONDS)
+        else:
+            sentence = failure_sentence(error)
+            log.warning("Destroying %s on %s failed: %s", vm.id, vm.cloud, sentence)
+            vms.record_fields(writing, [{"uid": vm.uid, "destroying": False, "reason": sentence}])
+            self.hold_off(vm.uid, RETRY_SECONDS)
+        self._settle(writing, action.wish, vm, "" if error is None else failure_sentence(error))
+
+    def _retire_call(self, pairs: Sequence[tuple[VM, Retire]]) -> Call:
+        def work() -> list[RetireOutcome]:
+            return self.places.batch.retire([vm for vm, _ in pairs])
+
+        def finish(writing: Writing, result: list[RetireOutcome] | Exception) -> None:
+            if isinstance(result, Exception):
+                result = [RetireOutcome(vm.uid, failure_sentence(result)) for vm, _ in pairs]
+            for (vm, action), outcome in zip(pairs, result, strict=True):
+                self._retired(writing, vm, action, outcome.error)
+
+        return Call("batch", tuple(vm.uid for vm, _ in pairs), work, finish)
+
+    def _retired(self, writing: Writing, vm: VM, action: Retire, error: str) -> None:
+        if error:
+            log.warning("Retiring %s on %s failed: %s", vm.id, vm.cloud, error)
+            self.hold_off(vm.uid, RETRY_SECONDS)
+        else:
+            log.info("Retiring %s on %s: %s", vm.id, vm.cloud, action.reason)
+            fields = {"override_status": "Retiring", "force_retire": action.forced, "reason": action.reason}
+            vms.record_fields(writing, [{"uid": vm.uid, **fields}])
+        self._settle(writing, action.wish, vm, error)
+
+    def _image_failed(self, writing: Writing, vm: VM) -> None:
+        """Remember the image that a VM of this cloud failed with (PARITY 6.5)."""
+        image, cloud = resolved_image(vm), clouds.find(writing.connection, vm.cloud)
+        self.bans.record(writing, image, vm.cloud, booted=False)
+        if image and image not in cloud.failed_images:
+            clouds.record_fields(writing, vm.cloud, {"failed_images": (*cloud.failed_images, image)})
+
+    def _settle(self, writing: Writing, wish: int | None, vm: VM, error: str) -> None:
+        if wish is not None:
+            detail = {"vm": vm.id} | ({"error": error} if error else {})
+            state = OutcomeState.FAILED if error else OutcomeState.DONE
+            operations.record_outcomes(writing, [Outcome(wish, state, detail, self.now())])

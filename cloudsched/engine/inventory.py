@@ -1,0 +1,78 @@
+"""Clouds from the configuration into the state: at the start and at a reconfig, in one transaction.
+
+What the configuration says and what operators asked for are merged here, once: a lasting wish wins over the file, a
+quota wish only as long as the file still says what it said when the wish was made (DESIGN 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+
+from cloudsched.model.clouds import Cloud
+from cloudsched.model.wishes import Aspect, Wish
+from cloudsched.store import Writing, clouds, operations, vms
+from cloudsched.store.verbs import configured_slots
+
+_OWN = ("failed_images", "connection_problem", "errorconnect", "stale", "last_error")
+_COMPARED = tuple(each.name for each in fields(Cloud) if each.name not in (*_OWN, "options", "position"))
+
+
+def record_inventory(writing: Writing, configured: Sequence[Cloud]) -> list[str]:
+    """Make the configured clouds the state's; returns what changed, as sentences.
+
+    A cloud that is no longer configured stays, disabled and `removed`, as long as it has VMs.
+    """
+    present = {cloud.name: cloud for cloud in clouds.all_clouds(writing.connection)}
+    asked = _asked(operations.lasting(writing.connection))
+    wanted = [_merged(cloud, present.get(cloud.name), asked) for cloud in configured]
+    names = {cloud.name for cloud in wanted}
+    with_vms = {vm.cloud for vm in vms.all_vms(writing.connection)}
+    leaving = [
+        replace(cloud, enabled=False, removed=True)
+        for cloud in present.values()
+        if cloud.name not in names and cloud.name in with_vms
+    ]
+    clouds.record_clouds(writing, [*wanted, *leaving])
+    return list(_changes(present, wanted, leaving))
+
+
+def forget_drained(writing: Writing) -> None:
+    """Delete removed clouds whose last VM is gone."""
+    with_vms = {vm.cloud for vm in vms.all_vms(writing.connection)}
+    present = clouds.all_clouds(writing.connection)
+    kept = [cloud for cloud in present if not cloud.removed or cloud.name in with_vms]
+    if len(kept) < len(present):
+        clouds.record_clouds(writing, kept)
+
+
+def _asked(lasting: Iterable[Wish]) -> Mapping[tuple[str, Aspect], Wish]:
+    return {(wish.name, wish.aspect): wish for wish in lasting if wish.kind == "cloud"}
+
+
+def _merged(cloud: Cloud, present: Cloud | None, asked: Mapping[tuple[str, Aspect], Wish]) -> Cloud:
+    if present is not None:
+        enabled = cloud.enabled if present.removed or present.unusable is not None else present.enabled
+        cloud = replace(cloud, enabled=enabled, **{name: getattr(present, name) for name in _OWN})
+    wish = asked.get((cloud.name, Aspect.ENABLED))
+    if wish is not None:
+        cloud = replace(cloud, enabled=bool(wish.value))
+    quota = asked.get((cloud.name, Aspect.VM_SLOTS))
+    if quota is not None and quota.value["file"] == configured_slots(cloud.options, cloud.vm_slots):
+        cloud = replace(cloud, vm_slots=quota.value["slots"])
+    return cloud if cloud.unusable is None else replace(cloud, enabled=False)
+
+
+def _changes(present: Mapping[str, Cloud], wanted: Sequence[Cloud], leaving: Sequence[Cloud]) -> Iterable[str]:
+    for cloud in wanted:
+        if cloud.name not in present:
+            yield f"{cloud.name}: added"
+            continue
+        before = present[cloud.name]
+        for name in _COMPARED:
+            old, new = getattr(before, name), getattr(cloud, name)
+            if old != new:
+                yield f"{cloud.name}: {name} {old} -> {new}"
+    draining = {cloud.name for cloud in leaving}
+    gone = present.keys() - {cloud.name for cloud in wanted}
+    yield from (f"{name}: removed{', its VMs drain' if name in draining else ''}" for name in sorted(gone))

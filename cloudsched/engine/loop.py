@@ -1,0 +1,236 @@
+"""The engine's loop: record what came in, plan on a snapshot, carry the plan out, say it in one sentence.
+
+One thread runs all of it, and is the only one that writes observations. It sleeps at most 20 ms, so a wish committed
+by another process is acted on at once; every stage is supervised, so a mistake in one costs that stage's cycle only.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from cloudsched.config.load import Config
+from cloudsched.engine.apply import WISH, Apply
+from cloudsched.engine.calls import Call, Calls
+from cloudsched.engine.inventory import forget_drained
+from cloudsched.engine.observe import Observer
+from cloudsched.engine.polls import Polls
+from cloudsched.errors import StateTakenOver, StateUnavailable
+from cloudsched.model.actions import (
+    Boot,
+    Destroy,
+    Drop,
+    Explain,
+    OrderJobs,
+    Plan,
+    Reload,
+    Retire,
+    Schedule,
+    SetCloud,
+    Settle,
+    SetVM,
+)
+from cloudsched.model.jobs import JobStatus
+from cloudsched.model.snapshot import Heartbeat, Snapshot
+from cloudsched.model.vms import VM
+from cloudsched.policy import plan as make_plan
+from cloudsched.store import Store, heartbeats, retention
+from cloudsched.store.snapshot import Seen, SnapshotReader
+from cloudsched.store.watch import Watch
+
+log = logging.getLogger("cloudscheduler")
+
+TICK_SECONDS = 0.02
+_PRUNE_SECONDS = 60.0
+_QUIET = (Explain, Schedule, SetVM)
+
+
+@dataclass(slots=True)
+class Stages:
+    """The parts of the loop, made by `engine.start`."""
+
+    store: Store
+    config: Config
+    polls: Polls
+    calls: Calls
+    observer: Observer
+    apply: Apply
+    forget_jobs: Callable[[list[str]], None]
+
+
+class Engine:
+    """Runs cycles until told to stop. `learn` gets the VMs by uid with each snapshot, for the workers' questions."""
+
+    def __init__(self, stages: Stages, wake: threading.Event, learn: Callable[[Mapping[str, VM]], None]) -> None:
+        self._stages, self._wake, self._learn = stages, wake, learn
+        self._watch = Watch(stages.store)
+        self._reader = SnapshotReader(stages.store)
+        self._held_off: dict[str, int] = {}
+        self._beats: dict[str, Heartbeat] = {}
+        self._seen_wishes = 0
+        self._resumed = False
+        self._next_plan = 0.0
+        self._next_prune = 0.0
+        self._failures: Counter[str] = Counter()
+
+    def hold_off(self, uid: str, seconds: int) -> None:
+        """Keep the planner off a VM for a while."""
+        self._held_off[uid] = int(time.time()) + seconds
+
+    def run(self, stop: threading.Event) -> None:
+        """Cycle until `stop` is set. Raises StateTakenOver when another engine has taken over."""
+        while not stop.is_set():
+            self.cycle()
+            self._wake.wait(TICK_SECONDS)
+            self._wake.clear()
+
+    def cycle(self) -> None:
+        """One turn: cheap when nothing is due and nothing came in."""
+        self._stage("polls", self._stages.polls.start_due)
+        changed = self._stage("record", self._record)
+        wished = self._stage("wishes", self._wishes_came)
+        if changed or wished or time.time() >= self._next_plan:
+            self._stage("plan", self._plan_and_apply)
+        if time.time() >= self._next_prune:
+            self._stage("prune", self._prune)
+
+    @property
+    def idle(self) -> bool:
+        """No call is under way and no end waits to be recorded."""
+        return self._stages.calls.idle
+
+    def record_ends(self) -> None:
+        """Record what came in, without planning (while stopping)."""
+        self._stage("record", self._record)
+
+    def snapshot(self) -> Snapshot:
+        """What the planner would see now. Raises StateUnavailable."""
+        now = int(time.time())
+        self._held_off = {uid: until for uid, until in self._held_off.items() if until > now}
+        busy = self._stages.calls.in_flight
+        seen = Seen(
+            now=now,
+            jobs_known=self._stages.observer.jobs_known,
+            machines_known=self._stages.observer.machines_known,
+            in_flight=busy | self._held_off.keys(),
+        )
+        snapshot = self._reader.snapshot(seen)
+        self._learn({vm.uid: vm for vm in snapshot.vms})
+        waiting = tuple(wish for wish in snapshot.wishes if f"{WISH}{wish.id}" not in busy)
+        return replace(snapshot, wishes=waiting)
+
+    def _stage(self, name: str, work: Callable[[], bool | None]) -> bool:
+        """Run a stage; its failure is logged once per kind and costs only this turn."""
+        try:
+            result = bool(work())
+        except StateTakenOver:
+            raise
+        except StateUnavailable as ex:
+            self._failed(name, str(ex))
+            time.sleep(TICK_SECONDS)
+            return False
+        except Exception as ex:  # a mistake in one stage must not end the daemon (B-39)
+            if self._failures[name] == 0:
+                log.exception("The stage %s failed.", name)
+            self._failed(name, f"{type(ex).__name__}: {ex}")
+            return False
+        if self._failures.pop(name, 0):
+            log.warning("The stage %s works again.", name)
+        return result
+
+    def _failed(self, name: str, sentence: str) -> None:
+        self._failures[name] += 1
+        self._next_plan = time.time() + min(0.5 * self._failures[name], 10.0)
+        if self._failures[name] in (1, 10, 100) or self._failures[name] % 1000 == 0:
+            log.error("The stage %s failed (%d times): %s", name, self._failures[name], sentence)
+
+    def _wishes_came(self) -> bool:
+        wishes = self._watch.wishes()
+        came, self._seen_wishes = wishes > self._seen_wishes, wishes
+        return came
+
+    def _record(self) -> bool:
+        """Record poll results and ended calls in one commit; true when there were any."""
+        results = self._stages.polls.results()
+        calls = self._stages.calls
+        if not results and not calls.pending:
+            return False
+        now = time.time()
+        for result in results:
+            self._beat(result.poll.heartbeat, result.poll.interval_seconds, now)
+        with self._stages.store.writing() as writing:
+            for result in results:
+                self._stages.observer.record(writing, result, int(now))
+            ended = calls.record(writing)
+            heartbeats.record_heartbeats(writing, list(self._beats.values()))
+        calls.recorded()
+        self._beats.clear()
+        if ended:
+            self._stages.polls.hurry(*self._follow_ups())
+        return True
+
+    def _follow_ups(self) -> list[str]:
+        """What to look at again once a call has ended: its effect should be seen at once."""
+        return ["JobPoller", "MachinePoller", *(f"VMPoller:{name}" for name in self._stages.apply.places.clouds())]
+
+    def _plan_and_apply(self) -> None:
+        settings = self._stages.config.global_
+        snapshot = self.snapshot()
+        plan = make_plan(snapshot, settings, self._stages.config.job)
+        calls = self._stages.apply.plan(snapshot, plan) if plan else []
+        if not self._resumed:
+            calls += self._interrupted(snapshot)
+            self._resumed = True
+        self._stages.calls.start(calls)
+        now = time.time()
+        self._next_plan = now + settings.scheduler_interval
+        self._beat("Scheduler", settings.scheduler_interval, now)
+        self._beat("Cleanup", settings.cleanup_interval, now)
+        log.log(_level(plan), "%s", sentence(snapshot, plan))
+
+    def _interrupted(self, snapshot: Snapshot) -> list[Call]:
+        """Ask again for VMs that a killed engine recorded and perhaps never asked for: the name makes it harmless."""
+        left = [vm for vm in snapshot.vms if vm.requested_until is not None and not vm.destroying]
+        return self._stages.apply.boots.calls(snapshot, left)
+
+    def _beat(self, name: str, interval: float, at: float) -> None:
+        self._beats[name] = Heartbeat(name, int(interval), at)
+
+    def _prune(self) -> None:
+        self._next_prune = time.time() + _PRUNE_SECONDS
+        with self._stages.store.writing() as writing:
+            forget_drained(writing)
+            gone = retention.prune_engine(writing, int(time.time()), self._stages.config.global_.history_days)
+        if gone:
+            self._stages.forget_jobs(gone)
+
+
+def _level(plan: Plan) -> int:
+    return logging.INFO if any(not isinstance(action, _QUIET) for action in plan) else logging.DEBUG
+
+
+def sentence(snapshot: Snapshot, plan: Plan) -> str:
+    """A cycle in one sentence."""
+    counts: Counter[str] = Counter()
+    for action in plan:
+        if not isinstance(action, _QUIET):
+            counts[_WORDS[type(action)]] += action.vms if isinstance(action, Boot) else 1
+    done = ", ".join(f"{word} {count}" for word, count in counts.items()) or "nothing to do"
+    waiting = sum(group.jobs for group in snapshot.groups if group.job_status <= JobStatus.IDLE)
+    return f"At index {snapshot.index}: {len(snapshot.vms)} VMs, {waiting} jobs waiting; {done}."
+
+
+_WORDS: Mapping[type, str] = {
+    Boot: "boot",
+    Retire: "retire",
+    Destroy: "destroy",
+    Drop: "drop",
+    SetCloud: "set clouds",
+    OrderJobs: "pass on orders",
+    Reload: "settings",
+    Settle: "settle",
+}

@@ -1,0 +1,209 @@
+"""The whole scheduler put together: adapters, stages, socket; its start and its orderly end."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cloudsched.config.clouds import CloudSection, host_size, read_clouds
+from cloudsched.config.limits import read_banned_images
+from cloudsched.config.load import Config
+from cloudsched.engine import adapters
+from cloudsched.engine.apply import Apply
+from cloudsched.engine.bans import Bans
+from cloudsched.engine.boots import Boots
+from cloudsched.engine.calls import Calls
+from cloudsched.engine.endings import Endings
+from cloudsched.engine.inventory import record_inventory
+from cloudsched.engine.loop import Engine, Stages
+from cloudsched.engine.observe import Observer
+from cloudsched.engine.places import Places
+from cloudsched.engine.polls import Poll, Polls
+from cloudsched.engine.reloads import Reloads
+from cloudsched.engine.simulation import Simulation
+from cloudsched.errors import CloudschedError
+from cloudsched.model.actions import Destroy, Reload
+from cloudsched.model.adapters import CloudAdapter
+from cloudsched.model.clouds import Cloud
+from cloudsched.model.vms import VM
+from cloudsched.model.wishes import Aspect
+from cloudsched.store import Store, Writing, clouds, limits, vms
+
+log = logging.getLogger("cloudscheduler")
+
+_STOP_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How this scheduler runs, beside its configuration."""
+
+    simulate: bool = False
+
+
+class Scheduler:
+    """One engine over one state: `start`, `run` until stopped, `stop`."""
+
+    def __init__(self, store: Store, config: Config, options: Options) -> None:
+        self._store, self._config, self._options = store, config, options
+        self._wake = threading.Event()
+        self._known: Mapping[str, VM] = {}
+        self._played = Simulation(store, lambda: self._known.values()) if options.simulate else None
+        self._batch: adapters.Batch = self._played or adapters.Embedded(store, config, self._known_vm)
+        self._places = Places({}, self._batch.adapter)
+        self._bans = Bans(config.global_)
+        self._polls = Polls(self._wake.set, config.global_.poll_timeout_seconds)
+        self._calls = Calls(self._wake.set)
+        self._installation = ""
+        self._engine = Engine(self._stages(), self._wake, self._learn)
+
+    def start(self) -> None:
+        """Take the state over: settings, files, clouds; then the socket and the polls.
+
+        Raises StateUnavailable, ConfigError.
+        """
+        self._store.begin_epoch()
+        with self._store.writing() as writing:
+            limits.record_setting(writing, "log_level", self._config.logging.log_level)
+            # v1's init script toggles before it stops the daemon: the flag must begin as off each time (PARITY 4.4).
+            limits.record_setting(writing, "quick_exit", False)
+            self._installation = _installation(writing)
+            self._install(writing, self._config.clouds)
+        self._read_files()
+        self._batch.start(self._polls.hurry)
+
+    def run(self, stop: threading.Event) -> None:
+        """Cycle until `stop` is set. Raises StateTakenOver."""
+        self._engine.run(stop)
+
+    def toggle_quick_exit(self) -> None:
+        """SIGUSR2: on becomes off and off becomes on (PARITY 4.4)."""
+        with self._store.writing() as writing:
+            flag = not limits.read_settings(writing.connection).get("quick_exit", False)
+            limits.record_setting(writing, "quick_exit", flag)
+        log.info("Quick exit is %s.", "on" if flag else "off")
+
+    def stop(self, abort: threading.Event) -> None:
+        """End: destroy all VMs unless quick exit is on (PARITY 9.4), then close. `abort` gives up on the VMs."""
+        quick = bool(limits.setting(self._store, "quick_exit"))
+        if quick:
+            log.info("Quick exit: %d VM(s) live on.", len(self._ours()))
+        else:
+            self._destroy_all(abort)
+        self._batch.stop()
+
+    def _destroy_all(self, abort: threading.Event) -> None:
+        snapshot = self._engine.snapshot()
+        busy = snapshot.in_flight
+        actions = [Destroy(vm.uid, "The scheduler is stopping.") for vm in snapshot.vms if vm.uid not in busy]
+        endings = self._endings()
+        with self._store.writing() as writing:
+            endings.record(writing, snapshot, actions)
+        self._calls.start(endings.destroy_calls(snapshot, actions))
+        deadline = time.monotonic() + _STOP_SECONDS
+        while not self._engine.idle and not abort.is_set() and time.monotonic() < deadline:
+            self._engine.record_ends()
+            self._wake.wait(0.1)
+            self._wake.clear()
+        left = self._ours()
+        if left:
+            names = ", ".join(vm.uid for vm in left[:10])
+            log.error("%d VM(s) could not be destroyed and live on: %s", len(left), names)
+
+    def _ours(self) -> list[VM]:
+        with self._store.reading() as connection:
+            return [vm for vm in vms.all_vms(connection) if not vm.released]
+
+    def _stages(self) -> Stages:
+        settings = self._config.global_
+        reloads = Reloads(settings.user_limit_file, settings.target_cloud_alias_file, self._reread, self._install)
+        boots = Boots(self._config, self._places, self._bans)
+        apply = Apply(self._store, self._places, boots, self._endings(), reloads)
+        return Stages(self._store, self._config, self._polls, self._calls, Observer(), apply, self._batch.forget_jobs)
+
+    def _endings(self) -> Endings:
+        return Endings(self._places, self._bans, self._config.global_.max_destroy_threads, self._hold_off, _now)
+
+    def _hold_off(self, uid: str, seconds: int) -> None:
+        self._engine.hold_off(uid, seconds)
+
+    def _learn(self, known: Mapping[str, VM]) -> None:
+        self._known = known
+
+    def _known_vm(self, uid: str) -> VM | None:
+        return self._known.get(uid)
+
+    def _reread(self) -> tuple[CloudSection, ...]:
+        """The configured clouds as the file has them now. Raises ConfigError."""
+        path = self._config.global_.cloud_resource_config
+        if path is None:
+            return self._config.clouds
+        host = host_size(self._config.global_.state_dir)
+        sections, warnings = read_clouds(path, self._config.global_, host, simulated=self._options.simulate)
+        for warning in warnings:
+            log.warning("%s", warning)
+        return sections
+
+    def _install(self, writing: Writing, sections: tuple[CloudSection, ...]) -> list[str]:
+        """Record the clouds and exchange the adapters; returns what changed."""
+        recorded = clouds.all_clouds(writing.connection)
+        configured = [section.cloud for section in sections]
+        if self._played and recorded and not self._config.global_.cloud_resource_config:
+            configured = [cloud for cloud in recorded if not cloud.removed]
+        changes = record_inventory(writing, configured)
+        present = [cloud for cloud in clouds.all_clouds(writing.connection) if not cloud.unusable]
+        found = self._played.clouds(present) if self._played else self._adapters(present, sections)
+        self._places.replace(found)
+        self._polls.replace(self._all_polls(found))
+        return changes
+
+    def _adapters(self, present: list[Cloud], sections: tuple[CloudSection, ...]) -> Mapping[str, CloudAdapter]:
+        """The adapters of usable clouds; a cloud that drains without being configured is reached by its record."""
+        known = {section.cloud.name: section for section in sections}
+        usable = [known.get(cloud.name) or CloudSection(cloud, cloud.options) for cloud in present]
+        return adapters.clouds(usable, self._config, self._installation)
+
+    def _all_polls(self, found: Mapping[str, CloudAdapter]) -> list[Poll]:
+        settings = self._config.global_
+        cloud_polls = [
+            Poll(f"VMPoller:{name}", "VMPoller", adapter.vms, settings.vm_poller_interval)
+            for name, adapter in found.items()
+        ]
+        return [
+            Poll("JobPoller", "JobPoller", self._batch.jobs, settings.job_poller_interval),
+            Poll("MachinePoller", "MachinePoller", self._batch.adapter.machines, settings.machine_poller_interval),
+            *cloud_polls,
+        ]
+
+    def _read_files(self) -> None:
+        """Read limits, aliases and bans; a bad file is logged and what the state holds stays (B-24)."""
+        settings = self._config.global_
+        reloads = self._stages().apply.reloads
+        with self._store.writing() as writing:
+            now = _now()
+            if settings.user_limit_file is not None:
+                reloads.apply(writing, Reload(Aspect.USER_LIMITS), now)
+            if settings.target_cloud_alias_file is not None:
+                reloads.apply(writing, Reload(Aspect.CLOUD_ALIASES), now)
+            if settings.ban_tracking and settings.ban_file is not None:
+                try:
+                    limits.record_banned_images(writing, read_banned_images(settings.ban_file))
+                except CloudschedError as ex:
+                    log.error("%s", ex)
+
+
+def _installation(writing: Writing) -> str:
+    """The name that this installation's VMs carry everywhere, made at the first start and kept in the state."""
+    name = limits.read_settings(writing.connection).get("installation")
+    if name is None:
+        name = uuid.uuid4().hex
+        limits.record_setting(writing, "installation", name)
+    return str(name)
+
+
+def _now() -> int:
+    return int(time.time())
