@@ -6,7 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-from cloudsched.store import Store, dump, limits, locks, vms
+from cloudsched.model.wishes import Aspect
+from cloudsched.store import Store, dump, limits, locks, verbs, vms
 
 
 def opened(directory: str) -> Store:
@@ -49,6 +50,11 @@ def limit(directory: str, vms_: str) -> None:
         limits.record_user_limits(writing, {"n": int(vms_)})
 
 
+def wish(directory: str, _argument: str) -> None:
+    """Record one wish."""
+    verbs.wish_setting(opened(directory), verbs.By("other"), Aspect.RECONFIG)
+
+
 def load(directory: str, path: str) -> None:
     """Load a dump over the state."""
     with dump.open_document(path) as lines:
@@ -72,7 +78,8 @@ def lock(directory: str, _argument: str) -> None:
         time.sleep(600)
 
 
+COMMANDS = {"count": count, "write": write, "limit": limit, "wish": wish, "load": load, "hold": hold, "lock": lock}
+
 if __name__ == "__main__":
-    {"count": count, "write": write, "limit": limit, "load": load, "hold": hold, "lock": lock}[sys.argv[1]](
-        sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else ""
-    )
+    command, directory, *rest = sys.argv[1:]
+    COMMANDS[command](directory, "".join(rest))
