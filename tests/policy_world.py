@@ -42,9 +42,9 @@ def a_shape(user: str = "alice", vmtype: str = "x", **fields: Any) -> Shape:
     return Shape(user=user, req_vmtype=vmtype, **fields)
 
 
-def a_group(shape: Shape, jobs: int, status: int = JobStatus.IDLE, priority: int = 0, **fields: Any) -> JobGroup:
+def a_group(shape: Shape, jobs: int, job_status: int = JobStatus.IDLE, priority: int = 0, **fields: Any) -> JobGroup:
     known = {"status": "Unscheduled", "banned": False, "blocked_clouds": ()}
-    return JobGroup(shape=shape.key, priority=priority, job_status=status, jobs=jobs, **{**known, **fields})
+    return JobGroup(shape=shape.key, priority=priority, job_status=job_status, jobs=jobs, **{**known, **fields})
 
 
 def a_vm(uid: str, cloud: str = "mouse", **fields: Any) -> VM:
@@ -150,7 +150,8 @@ def _schedule(snapshot: Snapshot, action: Schedule) -> Snapshot:
             continue
         now = min(left, group.jobs)
         left -= now
-        groups += [replace(group, status="Scheduled", jobs=now), replace(group, status="Unscheduled", jobs=group.jobs - now)]
+        groups.append(replace(group, status="Scheduled", jobs=now))
+        groups.append(replace(group, status="Unscheduled", jobs=group.jobs - now))
     return replace(snapshot, groups=tuple(each for each in groups if each.jobs))
 
 

@@ -73,7 +73,8 @@ def test_split_divides_a_users_unit_among_his_top_types() -> None:
     first, second, low = a_shape("alice", "x"), a_shape("alice", "y"), a_shape("alice", "z")
     groups = (a_group(first, 3, priority=5), a_group(second, 1, priority=5), a_group(low, 9))
     snapshot = a_snapshot([a_cloud()], (first, second, low), groups=groups)
-    assert distributions(snapshot, replace(SETTINGS, job_distribution_type="split"))[2] == {"alice:x": 0.5, "alice:y": 0.5}
+    split = replace(SETTINGS, job_distribution_type="split")
+    assert distributions(snapshot, split)[2] == {"alice:x": 0.5, "alice:y": 0.5}
     assert distributions(snapshot, SETTINGS)[2] == {"alice:x": 1.0}
 
 

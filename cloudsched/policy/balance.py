@@ -90,7 +90,7 @@ def _exchange(
         for demand in wants[name]:
             most = min(_vms_for(demand), 1 if starving else lacking, ledger.headroom(demand) - granted[user])
             for _ in range(int(most)):
-                vms = sacrifices.make_room(demand.shape, ledger.verdict(demand).suitable, starving)
+                vms = sacrifices.make_room(demand.shape, ledger.verdict(demand).suitable.values(), starving)
                 if vms is None:
                     break
                 granted[user] += 1

@@ -42,9 +42,9 @@ def allocate(snapshot: Snapshot, settings: Global, survey: Survey, demands: Sequ
     ledger = Ledger(snapshot, settings, survey)
     high = _high_priority(ledger, [each for each in demands if each.shape.high_priority])
     kept = {
-        cloud.name: "high-priority jobs"
+        name: "high-priority jobs"
         for each in high
-        for cloud in ledger.verdict(each).suitable
+        for name in ledger.verdict(each).suitable
     }
     ordinary = [each for each in demands if not each.shape.high_priority]
     if settings.scheduling_algorithm == "fifo":
@@ -218,8 +218,7 @@ class _FairShare:
         """Keep clouds where VMs are leaving for the under-served jobs that wait for more than one VM's room."""
         for demand in dropped:
             if not self._ledger.barred(demand):
-                suitable = self._ledger.verdict(demand).suitable
-                self.short |= {cloud.name for cloud in suitable if cloud.name in self._leaving}
+                self.short |= self._leaving & self._ledger.verdict(demand).suitable.keys()
 
 
 def _rotated(names: Sequence[str], now: int) -> dict[str, int]:

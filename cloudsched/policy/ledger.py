@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Container, Iterator
-from heapq import heapify, heappop, heappush, heapreplace
 
 from cloudsched.config.options import Global
 from cloudsched.model.actions import Boot
@@ -21,11 +21,7 @@ _Choice = tuple[float, int, int, str]
 
 
 class Ledger:
-    """Promises VMs one by one, within room, limits and `max_starting_vm`.
-
-    A cloud's fill only rises and its room only shrinks here, so each shape's clouds can wait in a heap: an entry
-    that has become too cheap is put back at its new price, a cloud that is full never comes back.
-    """
+    """Promises VMs one by one, within room, limits and `max_starting_vm`."""
 
     def __init__(self, snapshot: Snapshot, settings: Global, survey: Survey) -> None:
         self.room = Room(snapshot.clouds, snapshot.vms)
@@ -33,11 +29,10 @@ class Ledger:
         self.survey = survey
         self.promised: Counter[tuple[str, str]] = Counter()
         self._settings = settings
-        self._clouds = {cloud.name: cloud for cloud in snapshot.clouds}
         self._users = Counter(vm.user for vm in snapshot.vms if not vm.retired)
         self._limits = snapshot.user_limits
         self._starting = sum(vm.status in STARTING for vm in snapshot.vms)
-        self._choices: dict[tuple[str, tuple[str, ...]], list[_Choice]] = {}
+        self._order = sorted(map(self._priced, snapshot.clouds))
 
     def verdict(self, demand: Demand) -> Verdict:
         """What the clouds can do for these jobs, room aside."""
@@ -76,7 +71,9 @@ class Ledger:
         if cloud is None:
             return False
         shape = demand.shape
+        del self._order[bisect_left(self._order, self._priced(cloud))]
         self.room.take(shape, cloud)
+        insort(self._order, self._priced(cloud))
         before = self.held.get(shape.uservmtype, Held())
         self.held[shape.uservmtype] = before.plus_vm(shape.req_memory, shape.req_cpucores, shape.req_storage)
         self._users[shape.user] += 1
@@ -90,27 +87,11 @@ class Ledger:
 
     def _best(self, demand: Demand, kept: Container[str]) -> Cloud | None:
         """The cloud with the lowest used-slot ratio, then priority, then position (PARITY 6.4)."""
-        choices = self._choices.get((demand.key, demand.blocked))
-        if choices is None:
-            choices = [self._priced(cloud) for cloud in self.verdict(demand).suitable]
-            self._choices[demand.key, demand.blocked] = choices
-            heapify(choices)
-        aside: list[_Choice] = []
-        found = None
-        while choices and found is None:
-            cloud = self._clouds[choices[0][3]]
-            price = self._priced(cloud)
-            if self.room.lacks(demand.shape, cloud):
-                heappop(choices)
-            elif price != choices[0]:
-                heapreplace(choices, price)
-            elif cloud.name in kept:
-                aside.append(heappop(choices))
-            else:
-                found = cloud
-        for choice in aside:
-            heappush(choices, choice)
-        return found
+        suitable = self.verdict(demand).suitable
+        for _, _, _, name in self._order:
+            if name in suitable and name not in kept and not self.room.lacks(demand.shape, suitable[name]):
+                return suitable[name]
+        return None
 
     def _priced(self, cloud: Cloud) -> _Choice:
         return self.room.fill(cloud), cloud.priority, cloud.position, cloud.name

@@ -6,7 +6,7 @@ v1 listed them and tried again, and so do we; banned ones are (PARITY 6.8).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cloudsched.config.options import JobDefaults
@@ -19,9 +19,9 @@ from cloudsched.policy.room import Room
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The clouds that could take a shape if they had room, and why the others never will as things stand."""
+    """The clouds, by name, that could take a shape if they had room, and why the others never will as things stand."""
 
-    suitable: tuple[Cloud, ...]
+    suitable: Mapping[str, Cloud]
     rejected: tuple[Requirement, ...]
 
 
@@ -56,7 +56,7 @@ class Survey:
 
     def _judge(self, key: str, shape: Shape, blocked: set[str]) -> Verdict:
         targets = self._targets(shape)
-        suitable = []
+        suitable = {}
         rejected = []
         for cloud in self._open:
             if targets is None or cloud.name.lower() in targets:
@@ -64,13 +64,13 @@ class Survey:
                 if reason:
                     rejected.append(Requirement(cloud.name, reason))
                 else:
-                    suitable.append(cloud)
+                    suitable[cloud.name] = cloud
         for name, reason in self._closed.items():
             if targets is None or name in targets:
                 rejected.append(Requirement(name, reason))
         for name in sorted((targets or set()) - {each.lower() for each in self._names}):
             rejected.append(Requirement(name, f"TargetClouds names {name!r}, which is no cloud here"))
-        return Verdict(tuple(suitable), tuple(rejected))
+        return Verdict(suitable, tuple(rejected))
 
     def _targets(self, shape: Shape) -> set[str] | None:
         if not shape.target_clouds:
@@ -98,7 +98,7 @@ def rejections(shape: Shape, snapshot: Snapshot, defaults: JobDefaults) -> list[
     """Why each cloud cannot take one more VM of this shape now; a cloud that can is not in the list."""
     verdict = Survey(snapshot, defaults).judge(shape.key, shape)
     room = Room(snapshot.clouds, snapshot.vms)
-    lacking = ((cloud, room.lacks(shape, cloud)) for cloud in verdict.suitable)
+    lacking = ((cloud, room.lacks(shape, cloud)) for cloud in verdict.suitable.values())
     return [*verdict.rejected, *(Requirement(cloud.name, reason) for cloud, reason in lacking if reason)]
 
 

@@ -48,11 +48,11 @@ def _reasons(snapshot: Snapshot, allocation: Allocation, demand: Demand) -> list
     if limit:
         return [limit]
     verdict = ledger.verdict(demand)
-    lacking = [ledger.room.lacks(demand.shape, cloud) for cloud in verdict.suitable]
+    lacking = {name: ledger.room.lacks(demand.shape, cloud) for name, cloud in verdict.suitable.items()}
+    short = [reason for reason in lacking.values() if reason]
     kept = [
-        f"room on {cloud.name} is kept for {allocation.kept[cloud.name]}"
-        for cloud, reason in zip(verdict.suitable, lacking, strict=True)
-        if not reason and cloud.name in allocation.kept
+        f"room on {name} is kept for {allocation.kept[name]}"
+        for name, reason in lacking.items()
+        if not reason and name in allocation.kept
     ]
-    short = [reason for reason in lacking if reason]
     return [*([NO_ROOM] if short else []), *short, *kept, *(each.reason for each in verdict.rejected)]
