@@ -129,7 +129,7 @@ def _load(options: argparse.Namespace) -> int:
     settings = _configured(options).global_
     try:
         # Descriptor 0 stays open: it is not ours to close.
-        lines = open(0 if options.file == "-" else options.file, encoding="utf-8", closefd=options.file != "-")  # noqa: PTH123, SIM115
+        lines = open(0 if options.file == "-" else options.file, encoding="utf-8", closefd=options.file != "-")  # noqa: SIM115
     except OSError as ex:
         raise ConfigError(f"The dump cannot be read: {ex.strerror}.", path=options.file) from ex
     with lines:
