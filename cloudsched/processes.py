@@ -6,6 +6,7 @@ start time, because ids are used again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterable, Mapping
@@ -29,16 +30,32 @@ class Process:
 
 def read(pid: int) -> Process | None:
     """Read one process; None when it is gone or a zombie, which is only waiting to be reaped."""
+    state, process = _stat(pid)
+    return None if state in _DEAD else process
+
+
+def started(pid: int) -> int:
+    """The start time of a process or zombie, 0 when there is none."""
+    _, process = _stat(pid)
+    return process.started if process else 0
+
+
+def reap(pid: int, start: int) -> None:
+    """Reap this very process if it is our child and has ended."""
+    if start and started(pid) == start:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
+def _stat(pid: int) -> tuple[str, Process | None]:
     try:
         text = (PROC / str(pid) / "stat").read_bytes()
     except OSError:
-        return None
+        return "", None
     # The name stands in parentheses and may hold anything, parentheses included.
     after_name = text[text.rfind(b")") + 2 :].decode("ascii", "replace").split()
-    if after_name[0] in _DEAD:
-        return None
     parent, group, session = (int(each) for each in after_name[1:4])
-    return Process(pid, parent, group, session, started=int(after_name[19]))
+    return after_name[0], Process(pid, parent, group, session, started=int(after_name[19]))
 
 
 def every() -> dict[int, Process]:

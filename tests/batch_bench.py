@@ -60,7 +60,7 @@ class Bench:
     def listening(self) -> Iterator[None]:
         """Serve workers as long as the block lasts."""
         stop = threading.Event()
-        service = Service(Session, self.batch.handle, self.batch.closed)
+        service = Service(Session, self.batch.handle, self.batch.closed, self.batch.awake)
         thread = threading.Thread(target=serve, args=(listen(self.batch._settings.socket), service, stop))
         thread.start()
         try:

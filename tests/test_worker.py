@@ -6,11 +6,12 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cloudsched.model.jobs import JobStatus
+from cloudsched.model.jobs import JobOrder, JobStatus
 from tests.batch_bench import ACCOUNT, Bench, ending, eventually, is_gone, kill, pid_in
 
 
@@ -162,7 +163,7 @@ def test_a_killed_worker_takes_its_job_along_and_the_job_runs_again(bench: Bench
     vm = bench.vm()
     first = bench.worker(vm)
     with ending(first):
-        job_id = bench.run_shell(work, "echo $$ >> pids; [ $(wc -l < pids) = 2 ] || sleep 600")
+        job_id = bench.run_shell(work, "echo $$ >> pids; [ $(wc -l < pids) = 2 ] || exec sleep 600")
         pid = pid_in(work / "pids")
         kill(first)
         eventually(lambda: is_gone(pid), "the job dies with its worker")
@@ -273,8 +274,6 @@ def test_the_token_is_neither_on_disk_nor_in_a_jobs_reach(bench: Bench, work: Pa
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run jobs as somebody else")
 def test_a_worker_of_root_runs_the_job_as_its_owner(bench: Bench, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     for directory in (tmp_path, *list(tmp_path.parents)[:2]):
         directory.chmod(0o755)
     work = tmp_path / "nobodys"
@@ -283,8 +282,6 @@ def test_a_worker_of_root_runs_the_job_as_its_owner(bench: Bench, tmp_path: Path
     (work / "secret").write_text("root's")
     (work / "secret").chmod(0o600)
     bench.known["vm-1"] = replace(bench.vm(), user="nobody")
-    from cloudsched.model.jobs import JobOrder
-
     text = "executable = /bin/sh\narguments = \"-c 'id -un; id -Gn; cat secret'\"\noutput = out\nlog = log\nqueue"
     payload = {"submit": text, "initialdir": str(work), "owner": "nobody"}
     (outcome,) = bench.batch.act([JobOrder("t", "submit", payload=payload)])
@@ -298,10 +295,6 @@ def test_a_worker_of_root_runs_the_job_as_its_owner(bench: Bench, tmp_path: Path
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root looks up the owner's account")
 def test_an_owner_without_an_account_has_the_job_held(bench: Bench, work: Path) -> None:
-    from dataclasses import replace
-
-    from cloudsched.model.jobs import JobOrder
-
     bench.known["vm-1"] = replace(bench.vm(), user="nobody-at-all")
     payload = {"submit": "executable = /bin/true\nqueue", "initialdir": str(work), "owner": "nobody-at-all"}
     bench.batch.act([JobOrder("t", "submit", payload=payload)])

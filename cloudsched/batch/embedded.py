@@ -86,14 +86,14 @@ class EmbeddedBatch:
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
         self._retiring: set[str] = set()
-        self._cursor = 0
+        self._cursor: int | None = None
         self._change = 0
         self._awake_at: float | None = None
 
     def jobs(self) -> JobDelta:
         """The queue's changes since the last call; everything at the first."""
-        complete = not self._cursor
-        self._cursor, changed, gone = self._queue.changes(self._cursor)
+        complete = self._cursor is None
+        self._cursor, changed, gone = self._queue.changes(self._cursor or 0)
         return JobDelta(tuple(changed), tuple(gone), complete, server_time=int(self._clock()))
 
     def machines(self) -> list[Machine]:

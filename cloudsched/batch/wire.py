@@ -84,11 +84,15 @@ class _Connection(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Service(Generic[S]):
-    """What the server does: a session per connection, `answer(message, peer uid, session)`, `closed(session)`."""
+    """What the server does: a session per connection, `answer(message, peer uid, session)`, `closed(session)`.
+
+    `tick` is called at least four times a second, between answers.
+    """
 
     session: Callable[[], S]
     answer: Callable[[dict[str, Any], int, S], dict[str, Any]]
     closed: Callable[[S], None]
+    tick: Callable[[], None] = lambda: None
 
 
 def serve(listener: socket.socket, service: Service[S], stop: threading.Event) -> None:
@@ -96,6 +100,7 @@ def serve(listener: socket.socket, service: Service[S], stop: threading.Event) -
     with selectors.DefaultSelector() as selector:
         selector.register(listener, selectors.EVENT_READ)
         while not stop.is_set():
+            _tick(service)
             for key, events in selector.select(0.25):
                 if key.fileobj is listener:
                     _accept(listener, selector, service)
@@ -105,6 +110,13 @@ def serve(listener: socket.socket, service: Service[S], stop: threading.Event) -
             if key.fileobj is not listener:
                 _close(selector, key, service)
     listener.close()
+
+
+def _tick(service: Service[S]) -> None:
+    try:
+        service.tick()
+    except Exception:
+        log.exception("The upkeep of the workers' socket failed.")
 
 
 def _accept(listener: socket.socket, selector: selectors.BaseSelector, service: Service[S]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import logging
 import os
 import re
 import shlex
@@ -57,7 +56,6 @@ _FIELDS: Mapping[str, Callable[[BootRequest], str]] = {
     "network": lambda request: request.network,
 }
 _ACCEPTED = frozenset({*_FIELDS, "cloud", "dir", "cpus"})
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +82,12 @@ class LocalCloud:
         self._vms = (state_dir / "vms").absolute()
         self._command = _template(command or WORKER_COMMAND)
         self._lock = threading.Lock()
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def vms(self) -> list[ObservedVM]:
         """List the VMs that have a directory; one whose process has ended is Shutdown, and is cleared of remains."""
         with self._lock:
-            self._reap()
             records = self._records()
+            _reap(records)
             there = processes.every()
             marked = _by_mark(there) if any(_leader(each, there) is None for each in records) else {}
             return [self._observed(record, there, marked) for record in records]
@@ -103,8 +100,7 @@ class LocalCloud:
         """End VMs: SIGTERM to their first processes, SIGKILL to all that is left; then remove their directories."""
         found = [record for uid in vm_ids for record in self._records(uid)]
         left = self._ended(found)
-        with self._lock:
-            self._reap()
+        _reap(found)
         for record in found:
             if record.uid not in left:
                 shutil.rmtree(record.directory, ignore_errors=True)
@@ -159,15 +155,9 @@ class LocalCloud:
             except (FileNotFoundError, PermissionError) as ex:
                 shutil.rmtree(directory, ignore_errors=True)
                 raise BadRequirement(f"The command of the local cloud cannot be run: {ex}.") from None
-        self._children[uid] = child
-        process = processes.read(child.pid)
-        _write_private(directory / "pid", f"{child.pid} {process.started if process else 0}")
-
-    def _reap(self) -> None:
-        for uid, child in list(self._children.items()):
-            if child.poll() is not None:
-                log.info("The process of VM %s ended with status %s.", uid, child.returncode)
-                del self._children[uid]
+        # The VM may outlive this object, and this engine; whoever lists it reaps it (`_reap`).
+        child.returncode = 0
+        _write_private(directory / "pid", f"{child.pid} {processes.started(child.pid)}")
 
     def _observed(self, record: _Record, there: Mapping[int, Process], marked: Mapping[Path, set[int]]) -> ObservedVM:
         _bound_log(record.directory / "worker.log")
@@ -254,6 +244,12 @@ def _read(directory: Path) -> _Record | None:
         leader = int(pid), int(started)
     cpus = tuple(content["cpus"])
     return _Record(directory, content["uid"], content["cloud"], content["installation"], cpus, leader)
+
+
+def _reap(records: Iterable[_Record]) -> None:
+    for record in records:
+        if record.leader:
+            processes.reap(*record.leader)
 
 
 def _leader(record: _Record, there: Mapping[int, Process]) -> Process | None:
