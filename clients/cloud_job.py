@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import pwd
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cloudsched import __version__
@@ -20,7 +21,6 @@ STATES = ("new", "sched", "high", "idle", "running", "held", "complete")
 UNFINISHED = ("idle", "running", "held")
 _LINE = re.compile(r"line (\d+): ")
 _USER = slice(21, 36)
-"""Where v1's job table shows the user (PARITY 2.8)."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="list jobs: idle, running and held ones unless --state is given")
     listing.add_argument("--state", choices=STATES, help="only jobs in this queue or state")
     listing.add_argument("--user", help="only jobs of this user")
+    listing.add_argument("-j", "--json", action="store_true", help="everything known about them, as JSON")
     show = commands.add_parser("show", help="show one job")
     show.add_argument("-j", "--json", action="store_true", help="everything known about it, as JSON")
     show.add_argument("id", metavar="ID", help="a job's full id, or CLUSTER.PROC")
@@ -85,20 +86,27 @@ def _account() -> str:
 
 
 def listed(client: Client, arguments: argparse.Namespace) -> bool:
-    """Print one table of the jobs in the state asked for, or of all unfinished ones."""
-    lines: list[str] = []
+    """Print the jobs in the state asked for, or all unfinished ones, as one of v1's tables or as JSON."""
+    answers = []
     for state in [arguments.state] if arguments.state else UNFINISHED:
-        answer = client.send("GET", ["jobs"], {"state": state})
-        if answer.failed:
-            return _show(answer)
-        heading, *rows = answer.text.splitlines()
-        lines += ([] if lines else [heading]) + list(_of_user(rows, arguments.user))
-    print("\n".join(lines))
+        answers.append(client.send("GET", ["jobs.json" if arguments.json else "jobs"], {"state": state}))
+        if answers[-1].failed:
+            return _show(answers[-1])
+    texts = [answer.text for answer in answers]
+    print(_merged_json(texts, arguments.user) if arguments.json else _merged_tables(texts, arguments.user))
     return True
 
 
-def _of_user(rows: Iterable[str], user: str | None) -> Iterable[str]:
-    return [row for row in rows if user is None or row[_USER].rstrip() == user[:15].rstrip()]
+def _merged_json(texts: Sequence[str], user: str | None) -> str:
+    jobs = [job for text in texts for job in json.loads(text)["jobs"] if user in (None, job["user"])]
+    return json.dumps({"jobs": jobs}, ensure_ascii=False)
+
+
+def _merged_tables(texts: Sequence[str], user: str | None) -> str:
+    """One heading and all rows; the table shows the first 15 characters of a user (PARITY 2.8)."""
+    rows = [row for text in texts for row in text.splitlines()[1:]]
+    shown = [row for row in rows if user is None or row[_USER].rstrip() == user[:15].rstrip()]
+    return "\n".join([texts[0].splitlines()[0], *shown])
 
 
 def show(client: Client, arguments: argparse.Namespace) -> bool:
