@@ -107,7 +107,10 @@ class Bench:
 
     def wait_for(self, job_id: str, status: JobStatus) -> Job:
         """Wait until a job has a status."""
-        eventually(lambda: self.job(job_id).job_status == status, f"{job_id} {status!r}, is {self.job(job_id)}")
+        try:
+            eventually(lambda: self.job(job_id).job_status == status)
+        except AssertionError:
+            raise AssertionError(f"never {status!r}: {self.job(job_id)}") from None
         return self.job(job_id)
 
     def worker(self, vm: VM, token: str | None = None, **options: Any) -> subprocess.Popen[bytes]:

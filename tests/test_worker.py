@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -272,25 +273,28 @@ def test_the_token_is_neither_on_disk_nor_in_a_jobs_reach(bench: Bench, work: Pa
     assert token not in (work / "out").read_text()
 
 
+@pytest.fixture
+def nobodys() -> Iterator[Path]:
+    """A directory that other accounts can reach, which those of pytest are not."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run jobs as somebody else")
-def test_a_worker_of_root_runs_the_job_as_its_owner(bench: Bench, tmp_path: Path) -> None:
-    for directory in (tmp_path, *list(tmp_path.parents)[:2]):
-        directory.chmod(0o755)
-    work = tmp_path / "nobodys"
-    work.mkdir()
-    os.chown(work, 65534, 65534)
-    (work / "secret").write_text("root's")
-    (work / "secret").chmod(0o600)
+def test_a_worker_of_root_runs_the_job_as_its_owner(bench: Bench, nobodys: Path) -> None:
+    os.chown(nobodys, 65534, 65534)
+    (nobodys / "secret").write_text("root's")
+    (nobodys / "secret").chmod(0o600)
     bench.known["vm-1"] = replace(bench.vm(), user="nobody")
     text = "executable = /bin/sh\narguments = \"-c 'id -un; id -Gn; cat secret'\"\noutput = out\nlog = log\nqueue"
-    payload = {"submit": text, "initialdir": str(work), "owner": "nobody"}
+    payload = {"submit": text, "initialdir": str(nobodys), "owner": "nobody"}
     (outcome,) = bench.batch.act([JobOrder("t", "submit", payload=payload)])
     assert outcome.error == ""
     with ending(bench.worker(bench.known["vm-1"])):
         (job_id,) = bench.all_jobs()
         assert bench.wait_for(job_id, JobStatus.COMPLETE).exit_code == 1
-    assert (work / "out").read_text() == "nobody\nnogroup\n"
-    assert {(work / name).stat().st_uid for name in ("out", "log")} == {65534}
+    assert (nobodys / "out").read_text() == "nobody\nnogroup\n"
+    assert {(nobodys / name).stat().st_uid for name in ("out", "log")} == {65534}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root looks up the owner's account")
