@@ -157,10 +157,13 @@ def _run(options: argparse.Namespace) -> int:
             _announce(config, daemons.start())
             threading.Thread(target=_supervise, args=(daemons, stop), name="Supervisor", daemon=True).start()
             scheduler.run(stop)
+            # Only an asked-for end destroys VMs: after a failure of ours they and their jobs go on (PARITY 6.1).
+            daemons.stop()
+            scheduler.stop(abort)
         finally:
             stop.set()
             daemons.stop()
-            scheduler.stop(abort)
+            scheduler.close()
             store.close()
     return 0
 

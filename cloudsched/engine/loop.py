@@ -46,6 +46,7 @@ log = logging.getLogger("cloudscheduler")
 
 TICK_SECONDS = 0.02
 _PRUNE_SECONDS = 60.0
+_BEATS_SECONDS = 5.0
 _QUIET = (Explain, Schedule, SetVM)
 
 
@@ -75,6 +76,7 @@ class Engine:
         self._resumed = False
         self._next_plan = 0.0
         self._next_prune = 0.0
+        self._next_beats = 0.0
         self._failures: Counter[str] = Counter()
 
     def hold_off(self, uid: str, seconds: int) -> None:
@@ -157,9 +159,9 @@ class Engine:
         """Record poll results and ended calls in one commit; true when there were any."""
         results = self._stages.polls.results()
         calls = self._stages.calls
-        if not results and not calls.pending:
-            return False
         now = time.time()
+        if not results and not calls.pending and now < self._next_beats:
+            return False
         for result in results:
             self._beat(result.poll.heartbeat, result.poll.interval_seconds, now)
         with self._stages.store.writing() as writing:
@@ -169,9 +171,10 @@ class Engine:
             heartbeats.record_heartbeats(writing, list(self._beats.values()))
         calls.recorded()
         self._beats.clear()
+        self._next_beats = now + _BEATS_SECONDS
         if ended:
             self._stages.polls.hurry(*self._follow_ups())
-        return True
+        return bool(results or ended)
 
     def _follow_ups(self) -> list[str]:
         """What to look at again once a call has ended: its effect should be seen at once."""
@@ -193,9 +196,12 @@ class Engine:
         log.log(_level(plan), "%s", sentence(snapshot, plan))
 
     def _interrupted(self, snapshot: Snapshot) -> list[Call]:
-        """Ask again for VMs that a killed engine recorded and perhaps never asked for: the name makes it harmless."""
-        left = [vm for vm in snapshot.vms if vm.requested_until is not None and not vm.destroying]
-        return self._stages.apply.boots.calls(snapshot, left)
+        """The calls that a killed engine had recorded and perhaps not made: names and ids make a repeat harmless."""
+        vms = [vm for vm in snapshot.vms if vm.uid not in snapshot.in_flight]
+        unanswered = [vm for vm in vms if vm.requested_until is not None and not vm.destroying]
+        unended = [Destroy(vm.uid, vm.reason) for vm in vms if vm.destroying]
+        apply = self._stages.apply
+        return [*apply.boots.calls(snapshot, unanswered), *apply.endings.destroy_calls(snapshot, unended)]
 
     def _beat(self, name: str, interval: float, at: float) -> None:
         self._beats[name] = Heartbeat(name, int(interval), at)

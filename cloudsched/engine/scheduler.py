@@ -29,13 +29,15 @@ from cloudsched.errors import CloudschedError
 from cloudsched.model.actions import Destroy, Reload
 from cloudsched.model.adapters import CloudAdapter
 from cloudsched.model.clouds import Cloud
+from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM
 from cloudsched.model.wishes import Aspect
 from cloudsched.store import Store, Writing, clouds, limits, vms
 
 log = logging.getLogger("cloudscheduler")
 
-_STOP_SECONDS = 300.0
+_STOP_SECONDS = 60.0
+"""How long an orderly end waits for the next VM to go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,10 @@ class Scheduler:
         self._played = Simulation(store, lambda: self._known.values()) if options.simulate else None
         self._batch: adapters.Batch = self._played or adapters.Embedded(store, config, self._known_vm)
         self._places = Places({}, self._batch.adapter)
-        self._bans = Bans(config.global_)
+        settings = config.global_
+        self._bans = Bans(settings)
+        self._endings = Endings(self._places, self._bans, settings.max_destroy_threads, self._hold_off, _now)
+        self._reloads = Reloads(settings.user_limit_file, settings.target_cloud_alias_file, self._reread, self._install)
         self._polls = Polls(self._wake.set, config.global_.poll_timeout_seconds)
         self._calls = Calls(self._wake.set)
         self._installation = ""
@@ -88,45 +93,49 @@ class Scheduler:
         log.info("Quick exit is %s.", "on" if flag else "off")
 
     def stop(self, abort: threading.Event) -> None:
-        """End: destroy all VMs unless quick exit is on (PARITY 9.4), then close. `abort` gives up on the VMs."""
-        quick = bool(limits.setting(self._store, "quick_exit"))
-        if quick:
+        """An orderly end: destroy all VMs unless quick exit is on (PARITY 9.4). `abort` gives up on the VMs."""
+        if limits.setting(self._store, "quick_exit"):
             log.info("Quick exit: %d VM(s) live on.", len(self._ours()))
         else:
             self._destroy_all(abort)
+
+    def close(self) -> None:
+        """Serve no more workers. VMs and their jobs go on."""
         self._batch.stop()
 
     def _destroy_all(self, abort: threading.Event) -> None:
-        snapshot = self._engine.snapshot()
-        busy = snapshot.in_flight
-        actions = [Destroy(vm.uid, "The scheduler is stopping.") for vm in snapshot.vms if vm.uid not in busy]
-        endings = self._endings()
-        with self._store.writing() as writing:
-            endings.record(writing, snapshot, actions)
-        self._calls.start(endings.destroy_calls(snapshot, actions))
-        deadline = time.monotonic() + _STOP_SECONDS
-        while not self._engine.idle and not abort.is_set() and time.monotonic() < deadline:
-            self._engine.record_ends()
+        """Destroy every VM, also those whose boot is still under way; give up when nothing has ended for a while."""
+        left = self._ours()
+        patience = time.monotonic() + _STOP_SECONDS
+        while left and not abort.is_set() and time.monotonic() < patience:
+            self._destroy(self._engine.snapshot())
             self._wake.wait(0.1)
             self._wake.clear()
-        left = self._ours()
+            self._engine.record_ends()
+            before, left = len(left), self._ours()
+            if len(left) < before:
+                patience = time.monotonic() + _STOP_SECONDS
         if left:
             names = ", ".join(vm.uid for vm in left[:10])
             log.error("%d VM(s) could not be destroyed and live on: %s", len(left), names)
+
+    def _destroy(self, snapshot: Snapshot) -> None:
+        actions = [
+            Destroy(vm.uid, "The scheduler is stopping.") for vm in snapshot.vms if vm.uid not in snapshot.in_flight
+        ]
+        if actions:
+            with self._store.writing() as writing:
+                self._endings.record(writing, snapshot, actions)
+            self._calls.start(self._endings.destroy_calls(snapshot, actions))
 
     def _ours(self) -> list[VM]:
         with self._store.reading() as connection:
             return [vm for vm in vms.all_vms(connection) if not vm.released]
 
     def _stages(self) -> Stages:
-        settings = self._config.global_
-        reloads = Reloads(settings.user_limit_file, settings.target_cloud_alias_file, self._reread, self._install)
         boots = Boots(self._config, self._places, self._bans)
-        apply = Apply(self._store, self._places, boots, self._endings(), reloads)
+        apply = Apply(self._store, self._places, boots, self._endings, self._reloads)
         return Stages(self._store, self._config, self._polls, self._calls, Observer(), apply, self._batch.forget_jobs)
-
-    def _endings(self) -> Endings:
-        return Endings(self._places, self._bans, self._config.global_.max_destroy_threads, self._hold_off, _now)
 
     def _hold_off(self, uid: str, seconds: int) -> None:
         self._engine.hold_off(uid, seconds)
@@ -182,13 +191,12 @@ class Scheduler:
     def _read_files(self) -> None:
         """Read limits, aliases and bans; a bad file is logged and what the state holds stays (B-24)."""
         settings = self._config.global_
-        reloads = self._stages().apply.reloads
         with self._store.writing() as writing:
             now = _now()
             if settings.user_limit_file is not None:
-                reloads.apply(writing, Reload(Aspect.USER_LIMITS), now)
+                self._reloads.apply(writing, Reload(Aspect.USER_LIMITS), now)
             if settings.target_cloud_alias_file is not None:
-                reloads.apply(writing, Reload(Aspect.CLOUD_ALIASES), now)
+                self._reloads.apply(writing, Reload(Aspect.CLOUD_ALIASES), now)
             if settings.ban_tracking and settings.ban_file is not None:
                 try:
                     limits.record_banned_images(writing, read_banned_images(settings.ban_file))
