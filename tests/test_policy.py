@@ -191,22 +191,23 @@ def options(draw: st.DrawFn) -> Global:
 
 def check_room(snapshot: Snapshot, actions: Plan) -> None:
     """Booting leaves every cloud that got a VM within its slots and memory, and open ones only get any."""
-    after = apply(snapshot, [each for each in actions if isinstance(each, Boot)])
+    after = apply(snapshot, [each for each in actions if isinstance(each, (Boot, Retire))])
     for cloud in {each.cloud for each in actions if isinstance(each, Boot)}:
         place = next(each for each in snapshot.clouds if each.name == cloud)
-        held = [vm for vm in after.vms if vm.cloud == cloud]
+        held = [vm for vm in after.vms if vm.cloud == cloud and not vm.retired]
         assert place.enabled and not place.removed
         assert len(held) <= place.vm_slots
         assert sum(vm.memory for vm in held) <= place.memory_mb
 
 
 def check_limits(snapshot: Snapshot, chosen: Global, actions: Plan) -> None:
-    """Ordinary boots stay within user, type and starting limits."""
+    """Ordinary boots stay within user, type and starting limits; drained VMs do not count."""
     boots = [each for each in actions if isinstance(each, Boot)]
     ordinary = [each for each in boots if not snapshot.shapes[each.shape].high_priority]
-    after = apply(snapshot, boots)
-    users = Counter(vm.user for vm in after.vms)
-    types = Counter(vm.uservmtype for vm in after.vms)
+    after = apply(snapshot, [each for each in actions if isinstance(each, (Boot, Retire))])
+    counted = [vm for vm in after.vms if not vm.retired]
+    users = Counter(vm.user for vm in counted)
+    types = Counter(vm.uservmtype for vm in counted)
     for boot in ordinary:
         shape = snapshot.shapes[boot.shape]
         assert users[shape.user] <= snapshot.user_limits.get(shape.user, 999)

@@ -61,6 +61,7 @@ def test_a_vm_that_failed_or_finished_ends(fields: dict[str, Any], expected: lis
         {"stale_clouds": frozenset({"mouse"})},
         {"in_flight": frozenset({"one"})},
         {"clouds": (a_cloud(connection_problem=True, enabled=False),)},
+        {"clouds": (a_cloud(unusable="host is missing", enabled=False),)},
     ],
 )
 def test_nothing_ends_where_nothing_can_be_known_or_done(fields: dict[str, Any]) -> None:

@@ -74,7 +74,7 @@ def drains(snapshot: Snapshot, slots: Slots) -> Plan:
 def _beyond(cloud: Cloud, vms: Sequence[VM]) -> Iterator[tuple[VM, str]]:
     if cloud.removed:
         yield from ((vm, f"Cloud {cloud.name} is no longer configured.") for vm in vms)
-    elif cloud.unusable is None:
+    else:
         slots, memory, storage = cloud.vm_slots, cloud.memory_mb, cloud.storage_gb
         for vm in sorted(vms, key=lambda each: each.status == "Error"):
             if slots > 0 and vm.memory <= memory and vm.storage <= storage:
@@ -109,7 +109,7 @@ def _within_reach(snapshot: Snapshot) -> Iterator[VM]:
     reachable = {
         cloud.name
         for cloud in snapshot.clouds
-        if not cloud.connection_problem and cloud.name not in snapshot.stale_clouds
+        if cloud.unusable is None and not cloud.connection_problem and cloud.name not in snapshot.stale_clouds
     }
     return (
         vm
