@@ -69,7 +69,7 @@ class SetCloud:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Of one job group, make exactly `jobs` jobs Scheduled, the rest Unscheduled (lowest ids first)."""
+    """Of the live jobs of one shape and priority make exactly `jobs` Scheduled, running ones first, then the oldest."""
 
     shape: str
     priority: int

@@ -135,13 +135,14 @@ def record_jobs(writing: Writing, jobs: Sequence[Job]) -> None:
 
 
 def record_scheduled(writing: Writing, shape: str, priority: int, jobs: int) -> None:
-    """Of the idle jobs of a shape and priority make exactly `jobs` Scheduled, the oldest first."""
+    """Of the live jobs of a shape and priority make exactly `jobs` Scheduled: running ones first, then the oldest."""
     table = tables.jobs
+    live = (JobStatus.NEW, JobStatus.IDLE, JobStatus.RUNNING)
     query = (
         select(table.c.id, table.c.status)
-        .where(table.c.shape == shape, table.c.priority == priority)
-        .where(table.c.job_status.in_((JobStatus.NEW, JobStatus.IDLE)), table.c.problem == "")
-        .order_by(table.c.status, table.c.cluster_id, table.c.proc_id, table.c.id)
+        .where(table.c.shape == shape, table.c.priority == priority, table.c.job_status.in_(live))
+        .where(table.c.problem == "", table.c.banned.is_(False))
+        .order_by(table.c.job_status != JobStatus.RUNNING, table.c.status, table.c.cluster_id, table.c.proc_id)
     )
     found = []
     for number, (job_id, status) in enumerate(writing.connection.execute(query)):
