@@ -268,6 +268,7 @@ def test_missing_queue_and_executable_are_refused() -> None:
 def test_a_line_that_is_no_statement_is_refused() -> None:
     assert refusal("executable = a", "hello there", "queue").line == 2
     assert refusal("executable = a", "x\0", "queue").line == 2
+    assert refusal("executable = a", "output = \ud800", "queue").line == 2
 
 
 def test_a_job_larger_than_its_vm_is_refused() -> None:
@@ -323,7 +324,7 @@ def test_circular_and_exploding_macros_are_refused() -> None:
 
 
 def test_continuation_and_comments() -> None:
-    job = one("arguments = one \\", "  two \\", "# not this", "  three", "+Note = a#b")
+    job = one("arguments = one \\", "  two \\", "# not this", "  th\\", "ree", "+Note = a#b")
     assert job.spec["arguments"] == ["one", "two", "three"]
     assert job.spec["attributes"] == {"Note": "a#b"}
     assert refusal("executable \\", "= a", "bad \\", "line", "queue").line == 3

@@ -19,6 +19,7 @@ _QUEUE = re.compile(r"queue(?![\w.])\s*(?!=)(.*)", re.IGNORECASE | re.DOTALL)
 _ASSIGNMENT = re.compile(r"(\+?[a-z_][\w.]*)\s*=(?![=?])\s*(.*)", re.IGNORECASE | re.DOTALL)
 _MACRO = re.compile(r"\$\(\s*([\w.]+)\s*(?::([^()]*))?\)")
 _FUNCTION = re.compile(r"\$(\$|[a-z_]\w*)\(", re.IGNORECASE)
+BROKEN = re.compile("[\0\ud800-\udfff]")
 # Stand for text that must not be expanded again; a description holds no NUL, so nothing else looks like them.
 _CLUSTER, _DOLLAR = "\0C\0", "\0D\0"
 _KEPT = {"cluster": _CLUSTER, "clusterid": _CLUSTER, "dollar": _DOLLAR}
@@ -127,8 +128,9 @@ def _canonical(name: str) -> str:
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    if "\0" in text:
-        raise SubmitError("the description holds a NUL character.", line=text[: text.index("\0")].count("\n") + 1)
+    broken = BROKEN.search(text)
+    if broken:
+        raise SubmitError(f"the character {broken[0]!r} is not accepted.", line=text.count("\n", 0, broken.start()) + 1)
     pieces: list[str] = []
     start = 0
     for number, line in enumerate(text.split("\n"), 1):
@@ -136,7 +138,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         if stripped.startswith("#"):
             continue
         start = start if pieces else number
-        pieces.append(stripped.removesuffix("\\").rstrip())
+        pieces.append(stripped.removesuffix("\\"))
         if not stripped.endswith("\\"):
             yield from _whole(start, pieces)
             pieces = []
@@ -144,6 +146,6 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _whole(start: int, pieces: list[str]) -> Iterator[tuple[int, str]]:
-    logical = " ".join(piece for piece in pieces if piece)
+    logical = "".join(pieces).strip()
     if logical:
         yield start, logical

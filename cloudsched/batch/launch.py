@@ -38,8 +38,9 @@ def main(descriptor: int) -> int:
         _append_events(order)
         if "executable" in order:
             _execute(order)
-    except _Failed as ex:
-        channel.sendall(str(ex).encode("utf-8", "replace"))
+    except Exception as ex:
+        why = str(ex) if isinstance(ex, _Failed) else f"Failed to start the job: {ex!r}"
+        channel.sendall(why.encode("utf-8", "replace"))
         return 1
     return 0
 
@@ -58,7 +59,7 @@ def _execute(order: dict[str, Any]) -> None:
             os.sched_setaffinity(0, order["cpus"])
         _limit(order["limits"])
         os.execve(order["executable"], [order["executable"], *order["arguments"]], order["environment"])
-    except (OSError, ValueError) as ex:
+    except OSError as ex:
         raise _failure("execute", order["executable"], ex) from None
 
 
@@ -121,9 +122,8 @@ def _die_with(worker: int) -> None:
         raise _Failed("the worker has died")
 
 
-def _failure(doing: str, path: str, ex: Exception) -> _Failed:
-    why = f"{ex.strerror} (errno {ex.errno})" if isinstance(ex, OSError) else str(ex)
-    return _Failed(f"Failed to {doing} {path!r}: {why}")
+def _failure(doing: str, path: str, ex: OSError) -> _Failed:
+    return _Failed(f"Failed to {doing} {path!r}: {ex.strerror} (errno {ex.errno})")
 
 
 if __name__ == "__main__":

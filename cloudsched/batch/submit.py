@@ -18,6 +18,7 @@ from cloudsched.batch import requirements
 from cloudsched.batch.arguments import arguments, environment
 from cloudsched.batch.attributes import ATTRIBUTES, PREFIX, Attribute, boolean, unquoted, whole
 from cloudsched.batch.description import (
+    BROKEN,
     QUEUE,
     Setting,
     Statement,
@@ -150,7 +151,7 @@ def parse(text: str, *, owner: str, initialdir: str, defaults: JobDefaults, now:
     """
     if not owner:
         raise SubmitError("a job needs an owner.")
-    if not posixpath.isabs(initialdir):
+    if not posixpath.isabs(initialdir) or BROKEN.search(initialdir):
         raise SubmitError(f"initialdir is {initialdir!r}; accepted is an absolute path.")
     description = _Description(owner, initialdir, defaults, now, referenced(text))
     varies = bool(_PER_PROCESS.search(text))

@@ -236,14 +236,14 @@ def _directories(vms: Path) -> list[Path]:
 def _read(directory: Path) -> _Record | None:
     try:
         content: dict[str, Any] = json.loads((directory / "vm.json").read_text("utf-8"))
-    except OSError:
+        given = content["uid"], content["cloud"], content["installation"], tuple(content["cpus"])
+    except (OSError, ValueError, KeyError):
         return None
     leader: tuple[int, int] | None = None
     with contextlib.suppress(OSError, ValueError):
         pid, started = (directory / "pid").read_text("ascii").split()
         leader = int(pid), int(started)
-    cpus = tuple(content["cpus"])
-    return _Record(directory, content["uid"], content["cloud"], content["installation"], cpus, leader)
+    return _Record(directory, *given, leader)
 
 
 def _reap(records: Iterable[_Record]) -> None:
