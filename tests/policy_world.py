@@ -144,8 +144,8 @@ def _vm_action(snapshot: Snapshot, action: Retire | SetVM | Destroy | Drop) -> S
 def _schedule(snapshot: Snapshot, action: Schedule) -> Snapshot:
     left = action.jobs
     groups: list[JobGroup] = []
-    for group in sorted(snapshot.groups, key=lambda each: -each.job_status):
-        if (group.shape, group.priority) != (action.shape, action.priority) or group.banned or group.job_status > 2:
+    for group in snapshot.groups:
+        if (group.shape, group.priority) != (action.shape, action.priority) or group.banned or group.job_status > 1:
             groups.append(group)
             continue
         now = min(left, group.jobs)
@@ -189,7 +189,7 @@ def start_jobs(snapshot: Snapshot) -> Snapshot:
                 started += 1
         groups.remove(group)
         groups.append(replace(group, jobs=group.jobs - started))
-        groups.append(replace(group, job_status=JobStatus.RUNNING, jobs=started))
+        groups.append(replace(group, job_status=JobStatus.RUNNING, status="Scheduled", jobs=started))
     return replace(snapshot, machines=tuple(machines), groups=tuple(each for each in groups if each.jobs))
 
 

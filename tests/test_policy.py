@@ -47,7 +47,7 @@ def eventful() -> Snapshot:
     groups = (
         a_group(a, len(busy), JobStatus.RUNNING),
         a_group(a, 20),
-        a_group(b, 20),
+        a_group(b, 20, status="Scheduled"),
         a_group(h, 2),
         a_group(h, 1, JobStatus.HELD),
     )

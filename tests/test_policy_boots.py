@@ -231,12 +231,16 @@ def test_room_freed_piecemeal_for_a_large_job_is_not_taken_by_those_above_their_
 def test_jobs_are_scheduled_up_to_the_slots_that_will_take_them() -> None:
     shape = a_shape()
     vm, coming = a_vm("one"), a_vm("two", status="Starting", initialize_time=NOW)
-    groups = (a_group(shape, 1, JobStatus.RUNNING), a_group(shape, 2, priority=5), a_group(shape, 1))
+    groups = (
+        a_group(shape, 1, JobStatus.RUNNING, status="Scheduled"),
+        a_group(shape, 2, priority=5),
+        a_group(shape, 1, status="Scheduled"),
+    )
     snapshot = a_snapshot(
         [a_cloud(slots=2)], [shape], vms=[vm, coming], machines=(a_slot(vm, busy=True),), groups=groups
     )
     orders = [each for each in plan(snapshot, SETTINGS, DEFAULTS) if isinstance(each, Schedule)]
-    assert orders == [Schedule(shape.key, 0, 1), Schedule(shape.key, 5, 1)]
+    assert orders == [Schedule(shape.key, 5, 1), Schedule(shape.key, 0, 0)]
     after = apply(snapshot, orders)
     assert [each for each in plan(after, SETTINGS, DEFAULTS) if isinstance(each, Schedule)] == []
 

@@ -174,6 +174,16 @@ def test_a_memory_cut_drains_what_no_longer_fits() -> None:
     assert ended(a_snapshot([a_cloud(memory_mb=1000)], vms=vms, machines=machines)) == [("Retire", "two")]
 
 
+def test_a_vm_drained_by_record_only_is_retired_again() -> None:
+    vm = a_vm("one", retired=True, reason="Cut.")
+    shape = a_shape()
+    groups = (a_group(shape, 1, JobStatus.RUNNING),)
+    snapshot = a_snapshot([a_cloud()], [shape], vms=[vm], machines=(a_slot(vm, busy=True),), groups=groups)
+    found = planned(snapshot)
+    assert found == (Retire("one", "Cut.", drain=True),)
+    assert planned(apply(snapshot, found)) == ()
+
+
 def test_a_removed_cloud_drains_and_takes_nothing() -> None:
     shape = a_shape()
     vms = [a_vm("busy"), a_vm("young", status="Starting", initialize_time=NOW)]

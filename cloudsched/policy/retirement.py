@@ -54,21 +54,20 @@ def drains(snapshot: Snapshot, slots: Slots) -> Plan:
     """Drain VMs of removed clouds, and the newest of those beyond their cloud's allowance (PARITY 1.4, 9.2).
 
     VMs are counted oldest first, those in Error last; the ones that no longer fit the allowance go. VMs that are
-    leaving anyway are neither counted nor asked again.
+    leaving anyway are neither counted nor asked again, except those drained by record only: telling the batch system
+    has failed or was cut off.
     """
     if not snapshot.machines_known:
         return ()
     at_hand = {vm.uid for vm in _within_reach(snapshot)}
     staying: dict[str, list[VM]] = {}
+    going = [(vm, vm.reason) for vm in snapshot.vms if vm.retired and not is_retiring(vm)]
     for vm in snapshot.vms:
         if not is_leaving(vm):
             staying.setdefault(vm.cloud, []).append(vm)
-    return tuple(
-        _drain(vm, reason, slots.get(vm.uid, ()))
-        for cloud in snapshot.clouds
-        for vm, reason in _beyond(cloud, staying.get(cloud.name, ()))
-        if vm.uid in at_hand
-    )
+    for cloud in snapshot.clouds:
+        going += _beyond(cloud, staying.get(cloud.name, ()))
+    return tuple(_drain(vm, reason, slots.get(vm.uid, ())) for vm, reason in going if vm.uid in at_hand)
 
 
 def _beyond(cloud: Cloud, vms: Sequence[VM]) -> Iterator[tuple[VM, str]]:

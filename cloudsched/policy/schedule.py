@@ -7,20 +7,20 @@ from collections import Counter
 from cloudsched.model.actions import Explain, Plan, Schedule
 from cloudsched.model.snapshot import Snapshot
 from cloudsched.policy.boots import Allocation
-from cloudsched.policy.supply import Demand, Supply, plannable
+from cloudsched.policy.supply import WAITING, Demand, Supply, plannable
 
 NO_ROOM = "Insufficient Resources on cloud"
 
 
 def schedules(snapshot: Snapshot, supply: Supply) -> Plan:
-    """Make as many jobs Scheduled as run or have a VM, present or starting, that will take them.
+    """Make as many waiting jobs Scheduled as VMs, present or starting, will take; running ones are so anyway.
 
-    A number counts the running and the waiting jobs of one shape and priority together; only those numbers are
-    named that are not so already.
+    Only the numbers that are not right already are named.
     """
     present: Counter[tuple[str, int]] = Counter()
     for group in plannable(snapshot.groups):
-        present[group.shape, group.priority] += group.jobs if group.status == "Scheduled" else 0
+        if group.job_status in WAITING:
+            present[group.shape, group.priority] += group.jobs if group.status == "Scheduled" else 0
     return tuple(
         Schedule(shape, priority, supply.served.get((shape, priority), 0))
         for (shape, priority), jobs in present.items()

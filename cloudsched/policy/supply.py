@@ -34,7 +34,7 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """`unserved` waits for VMs still to be booted, best first; `served` counts jobs with a VM, running ones included.
+    """`unserved` waits for VMs still to be booted, best first; `served` counts the waiting jobs that a VM will take.
 
     `served` is keyed by shape key and priority. `spare` are VMs that run no job and that no waiting job needs.
     """
@@ -63,9 +63,6 @@ def supply(snapshot: Snapshot, slots: Slots) -> Supply:
     groups = plannable(snapshot.groups)
     offers = _offers(snapshot, groups, slots)
     served: Counter[tuple[str, int]] = Counter()
-    for group in groups:
-        if group.job_status == JobStatus.RUNNING:
-            served[group.shape, group.priority] += group.jobs
     unserved = []
     for demand in _demands(snapshot, groups):
         taken = offers[demand.shape.uservmtype].take(demand) if demand.shape.uservmtype in offers else 0
