@@ -88,7 +88,7 @@ def marks(pid: int) -> frozenset[bytes]:
 
 
 def send(process: Process, signum: signal.Signals) -> bool:
-    """Signal exactly this process; False when it is gone. Raises PermissionError when it is not ours to signal."""
+    """Signal exactly this process; False when it is gone, True also when it is there and not ours to signal."""
     try:
         descriptor = os.pidfd_open(process.pid)
     except ProcessLookupError:
@@ -97,7 +97,8 @@ def send(process: Process, signum: signal.Signals) -> bool:
         now = read(process.pid)
         if now is None or now.started != process.started:
             return False
-        signal.pidfd_send_signal(descriptor, signum)
+        with contextlib.suppress(PermissionError):
+            signal.pidfd_send_signal(descriptor, signum)
     except ProcessLookupError:
         return False
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cloudsched.model.jobs import JobOrder, JobStatus
-from tests.batch_bench import ACCOUNT, Bench, ending, eventually, is_gone, kill, pid_in
+from tests.batch_bench import Bench, ending, eventually, is_gone, kill, pid_in
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_a_job_runs_with_its_arguments_files_and_environment(bench: Bench, work:
         )
         job = bench.wait_for(job_id, JobStatus.COMPLETE)
     assert job.exit_code == 7
-    user = os.environ.get("USER", "root") if ACCOUNT == "tester" else "root"
+    user = pwd.getpwuid(os.getuid()).pw_name
     assert (work / "out").read_text() == f"from stdin\none|two words|hello there|{work}|{user}|vm-1\n"
     assert (work / "err").read_text() == "trouble\n"
 

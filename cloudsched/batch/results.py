@@ -18,9 +18,12 @@ class Results:
         self._held = {path: entry for path in sorted(directory.glob("*.json")) if (entry := _read(path))}
 
     def save(self, job_id: str, attempt: int, result: dict[str, Any]) -> None:
-        """Keep one result through a crash of the host, as far as fsync goes."""
-        entry = {"job": job_id, "attempt": attempt, "result": result}
+        """Keep one result through a crash of the host, as far as fsync goes; in memory even when that fails.
+
+        Raises OSError when it could not be written.
+        """
         path = self._path(job_id, attempt)
+        entry = self._held[path] = {"job": job_id, "attempt": attempt, "result": result}
         unfinished = path.with_suffix(".new")
         with unfinished.open("w", encoding="utf-8") as file:
             json.dump(entry, file)
@@ -32,7 +35,6 @@ class Results:
             os.fsync(directory)
         finally:
             os.close(directory)
-        self._held[path] = entry
 
     def held(self) -> list[dict[str, Any]]:
         """Every result not yet acknowledged: `job`, `attempt`, `result`."""

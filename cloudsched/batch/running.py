@@ -150,12 +150,9 @@ def environment(
     `getenv` takes from the worker's environment, and from nothing when the job runs as somebody else.
     """
     spec = job["spec"]
-    person = owner or pwd.getpwuid(os.getuid())
-    shell = person.pw_shell or "/bin/sh"
-    login = {"HOME": person.pw_dir, "USER": person.pw_name, "LOGNAME": person.pw_name, "SHELL": shell, "PATH": _PATH}
     ours = dict(os.environ) if owner is None or owner.pw_uid == os.getuid() else {}
     return {
-        **login,
+        **_login(owner),
         **{name: value for name, value in ours.items() if _let_in(name, spec["getenv"])},
         "OMP_NUM_THREADS": str(max(cpus, 1)),
         **spec["environment"],
@@ -165,6 +162,16 @@ def environment(
         "CLOUDSCHED_JOB": job["id"],
         ATTEMPT: _attempt(job),
     }
+
+
+def _login(owner: pwd.struct_passwd | None) -> dict[str, str]:
+    try:
+        person = owner or pwd.getpwuid(os.getuid())
+    except KeyError:
+        # A container may run us under a number that has no account.
+        return {"HOME": os.environ.get("HOME", "/"), "SHELL": "/bin/sh", "PATH": _PATH}
+    name, shell = person.pw_name, person.pw_shell or "/bin/sh"
+    return {"HOME": person.pw_dir, "USER": name, "LOGNAME": name, "SHELL": shell, "PATH": _PATH}
 
 
 def _let_in(name: str, getenv: bool | Sequence[str]) -> bool:

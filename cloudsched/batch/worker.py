@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ class Worker:
             running.enforce(job, now, grace)
             if running.ended(job, now):
                 self._jobs.remove(job)
-                self._ended(job, now)
+                self._ended(job)
         if not self._jobs and self._reap():
             self._kill_strays()
 
@@ -107,21 +107,23 @@ class Worker:
         for pid in processes.family(there, [os.getpid()]) - {os.getpid()}:
             processes.send(there[pid], signal.SIGKILL)
 
-    def _ended(self, job: Running, now: float) -> None:
+    def _ended(self, job: Running) -> None:
         proc = (job.job["cluster"], job.job["proc"])
         at = time.time()
         if job.stopping in ("lost", "shutdown"):
             job.channel.close()
             return self._log(job, joblog.evicted(proc, at, job.usage))
         result = running.outcome(job)
-        self._results.save(*job.key, result)
-        self._due["lease"] = now
+        self._keep(job.job, result)
         if result["hold"]:
             return self._log(job, joblog.held(proc, at, result["reason"]))
         return self._log(job, joblog.terminated(proc, at, result, job.usage))
 
     def _log(self, job: Running, events: str) -> None:
-        running.append_events(job.job["spec"]["log"], job.job["owner"], events)
+        try:
+            running.append_events(job.job["spec"]["log"], job.job["owner"], events)
+        except (OSError, KeyError) as ex:
+            _say(f"The log of job {job.job['id']} was not written: {ex}")
 
     def _talk(self, now: float) -> None:
         if self._link is None:
@@ -197,15 +199,17 @@ class Worker:
         try:
             self._jobs.append(running.start(job, slot, self._place, taken, now))
         except KeyError:
-            self._hold(job, f"Error from {name}: there is no account {job['owner']!r} on this host")
+            reason = f"Error from {name}: there is no account {job['owner']!r} on this host"
+            self._keep(job, {"hold": True, "reason": reason, "exit_code": None, "signal": None})
         except OSError as ex:
             _say(f"Job {job['id']} could not be started: {ex}")
             self._ask(op="evict", jobs=[(job["id"], job["attempt"])])
 
-    def _hold(self, job: dict[str, Any], reason: str) -> None:
-        self._results.save(
-            job["id"], job["attempt"], {"hold": True, "reason": reason, "exit_code": None, "signal": None}
-        )
+    def _keep(self, job: Mapping[str, Any], result: dict[str, Any]) -> None:
+        try:
+            self._results.save(job["id"], job["attempt"], result)
+        except OSError as ex:
+            _say(f"The result of job {job['id']} is in memory only: {ex}")
         self._due["lease"] = 0.0
 
 

@@ -286,8 +286,7 @@ def _members(records: Iterable[_Record], there: Mapping[int, Process]) -> dict[s
 
 def _signal(there: Mapping[int, Process], pids: Iterable[int], signum: signal.Signals) -> None:
     for pid in pids:
-        with contextlib.suppress(PermissionError):
-            processes.send(there[pid], signum)
+        processes.send(there[pid], signum)
 
 
 def _least_used(records: Iterable[_Record], wanted: int) -> tuple[int, ...]:
