@@ -69,7 +69,7 @@ class SetCloud:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Of the live jobs of one shape and priority make exactly `jobs` Scheduled, running ones first, then the oldest."""
+    """Of the waiting jobs of one shape and priority make exactly `jobs` Scheduled, the oldest first."""
 
     shape: str
     priority: int

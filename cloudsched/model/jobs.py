@@ -27,8 +27,11 @@ class JobStatus(IntEnum):
 class Shape:
     """Everything about a job that decides which VM it can use: jobs of one shape are interchangeable to the planner.
 
-    Field names are v1's JSON names (PARITY 3.4). `key` is stable across processes and releases.
+    Field names are v1's JSON names (PARITY 3.4). `key` is stable across processes and releases; it stands for the
+    shape wherever something hashable is needed, as the shape itself holds mappings.
     """
+
+    __hash__ = None  # type: ignore[assignment]
 
     user: str
     req_vmtype: str = "default"

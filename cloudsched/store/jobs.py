@@ -72,12 +72,12 @@ def blocks(connection: Connection) -> list[Block]:
 
 
 def groups(connection: Connection) -> list[JobGroup]:
-    """The queue as the planner sees it: how many jobs of each kind."""
+    """The queue as the planner sees it: how many jobs of each kind, those submitted first first."""
     query = (
         select(*_GROUP, func.count().label("jobs"))
         .where(tables.jobs.c.problem == "")
         .group_by(*_GROUP)
-        .order_by(*_GROUP)
+        .order_by(func.min(tables.jobs.c.cluster_id), func.min(tables.jobs.c.proc_id), *_GROUP)
     )
     found = (row._asdict() for row in connection.execute(query))
     return [JobGroup(**{**row, "blocked_clouds": tuple(row["blocked_clouds"])}) for row in found]
@@ -135,14 +135,14 @@ def record_jobs(writing: Writing, jobs: Sequence[Job]) -> None:
 
 
 def record_scheduled(writing: Writing, shape: str, priority: int, jobs: int) -> None:
-    """Of the live jobs of a shape and priority make exactly `jobs` Scheduled: running ones first, then the oldest."""
+    """Of the waiting jobs of a shape and priority make exactly `jobs` Scheduled: those that are, then the oldest."""
     table = tables.jobs
-    live = (JobStatus.NEW, JobStatus.IDLE, JobStatus.RUNNING)
     query = (
         select(table.c.id, table.c.status)
-        .where(table.c.shape == shape, table.c.priority == priority, table.c.job_status.in_(live))
+        .where(table.c.shape == shape, table.c.priority == priority)
+        .where(table.c.job_status.in_((JobStatus.NEW, JobStatus.IDLE)))
         .where(table.c.problem == "", table.c.banned.is_(False))
-        .order_by(table.c.job_status != JobStatus.RUNNING, table.c.status, table.c.cluster_id, table.c.proc_id)
+        .order_by(table.c.status, table.c.cluster_id, table.c.proc_id)
     )
     found = []
     for number, (job_id, status) in enumerate(writing.connection.execute(query)):
