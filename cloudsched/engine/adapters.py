@@ -78,7 +78,7 @@ class Embedded:
             self._batch.closed(session)
             hurry("MachinePoller")
 
-        service = Service(Session, answer, closed)
+        service = Service(Session, answer, closed, self._batch.awake)
         listener = listen(self._settings.socket)
         arguments = (listener, service, self._stop)
         self._server = threading.Thread(target=serve, args=arguments, name="BatchSocket", daemon=True)

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from cloudsched.config.clouds import CloudSection, host_size, read_clouds
 from cloudsched.config.limits import read_banned_images
@@ -76,7 +77,7 @@ class Scheduler:
             limits.record_setting(writing, "log_level", self._config.logging.log_level)
             # v1's init script toggles before it stops the daemon: the flag must begin as off each time (PARITY 4.4).
             limits.record_setting(writing, "quick_exit", False)
-            self._installation = _installation(writing)
+            self._installation = _installation(writing, self._config.global_.state_dir)
             self._install(writing, self._config.clouds)
         self._read_files()
         self._batch.start(self._polls.hurry)
@@ -204,13 +205,18 @@ class Scheduler:
                     log.error("%s", ex)
 
 
-def _installation(writing: Writing) -> str:
-    """The name that this installation's VMs carry everywhere, made at the first start and kept in the state."""
-    name = limits.read_settings(writing.connection).get("installation")
-    if name is None:
-        name = uuid.uuid4().hex
-        limits.record_setting(writing, "installation", name)
-    return str(name)
+def _installation(writing: Writing, directory: Path) -> str:
+    """The name that this installation's VMs carry everywhere, made at the first start.
+
+    It is kept in the state and beside it, so that VMs are ours again after a lost state as well as a moved one.
+    """
+    beside = directory / "installation"
+    known = beside.read_text("utf-8").strip() if beside.exists() else ""
+    name = str(limits.read_settings(writing.connection).get("installation") or known or uuid.uuid4().hex)
+    limits.record_setting(writing, "installation", name)
+    if name != known:
+        beside.write_text(name + "\n", encoding="utf-8")
+    return name
 
 
 def _now() -> int:
