@@ -122,9 +122,20 @@ class _QueuedJob:
 
 
 @dataclass(frozen=True, slots=True)
+class _Queued:
+    cluster: int
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class _QueueOrder:
     token: str
-    answer: Mapping[str, Any]
+    answer: _Queued | _Answered
     made_at: int
 
 

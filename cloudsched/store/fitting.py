@@ -72,7 +72,8 @@ def _is_mapping(value: Any, hint: Any) -> bool:
 
 
 def _mapping_words(hint: Any) -> str:
-    return f"an object whose values are each {words(get_args(hint)[1])}"
+    inner = get_args(hint)[1]
+    return "an object" if inner is Any else f"an object whose values are each {words(inner)}"
 
 
 def _is_record(value: Any, hint: Any) -> bool:
