@@ -68,6 +68,11 @@ class World:
         assert job is not None
         return dict(job)
 
+    def expired(self) -> list[str]:
+        """Serve workers once, then see whose leases have run out."""
+        self.batch.awake()
+        return self.batch.expire()
+
     def statuses(self) -> list[int]:
         return [job.job_status for job in SQLQueue(self.store).changes(0)[1]]
 
@@ -227,15 +232,35 @@ def test_leases_expire_only_while_workers_could_renew(world: World) -> None:
     world.submit()
     world.vm()
     world.leased(world.joined())
-    assert world.batch.expire() == []
+    assert world.expired() == []
     for _ in range(3):
         world.clock.now += LEASE_SECONDS * 10
-        assert world.batch.expire() == [], "after a gap everything is re-armed"
+        assert world.batch.expire() == [], "nobody has been served"
+        assert world.expired() == [], "after a gap everything is re-armed"
     lost: list[str] = []
     for _ in range(5):
         world.clock.now += LEASE_SECONDS / 3
-        lost += world.batch.expire()
+        lost += world.expired()
     assert (len(lost), world.statuses()) == (1, [JobStatus.IDLE])
+
+
+def test_leases_begin_anew_after_the_state_was_away(world: World) -> None:
+    world.submit()
+    world.vm()
+    session = world.joined()
+    job = world.leased(session)
+    assert world.expired() == []
+    path = world.store.path
+    assert path is not None
+    aside = path.rename(path.with_suffix(".aside"))
+    for _ in range(9):
+        world.clock.now += LEASE_SECONDS / 3
+        world.batch.awake()
+        assert "gone" in world.ask(session, op="renew", jobs=[[job["id"], 1]])["error"]
+    aside.rename(path)
+    assert world.batch.expire() == []
+    assert world.expired() == []
+    assert world.ask(session, op="renew", jobs=[[job["id"], 1]])["stop"] == []
 
 
 def test_a_restarted_engine_keeps_leases_and_their_machines(world: World) -> None:
@@ -244,7 +269,7 @@ def test_a_restarted_engine_keeps_leases_and_their_machines(world: World) -> Non
     job = world.leased(world.joined())
     world.restart()
     world.clock.now += LEASE_SECONDS * 2
-    assert world.batch.expire() == []
+    assert world.expired() == []
     (machine,) = world.batch.machines()
     assert (machine.vm, machine.state, machine.global_job_id) == ("vm-1", "Claimed", job["id"])
     session = world.joined()
@@ -260,7 +285,7 @@ def test_renewals_keep_a_lease(world: World) -> None:
     for _ in range(30):
         world.clock.now += LEASE_SECONDS / 10
         assert world.ask(session, op="renew", jobs=[[job["id"], 1]])["stop"] == []
-        assert world.batch.expire() == []
+        assert world.expired() == []
 
 
 @pytest.mark.parametrize("action", ["hold", "remove"])

@@ -210,7 +210,6 @@ def test_a_result_outlives_the_engines_absence_and_the_workers_death(tmp_path: P
     eventually(lambda: list(results.glob("*.json")), "the result is kept")
     kill(worker)
     bench.renew_engine()
-    bench.batch.expire()
     with bench.listening(), ending(bench.worker(vm)):
         assert bench.wait_for(job_id, JobStatus.COMPLETE).exit_code == 5
         eventually(lambda: not list(results.glob("*.json")), "the acknowledged result is removed")
@@ -225,7 +224,6 @@ def test_a_job_runs_on_while_the_engine_is_away(tmp_path: Path, work: Path) -> N
         eventually((work / "runs").exists)
     with ending(worker):
         bench.renew_engine()
-        bench.batch.expire()
         with bench.listening():
             eventually(lambda: any(machine.vm == "vm-1" for machine in bench.batch.machines()), "it is back")
             (work / "go").touch()

@@ -22,7 +22,7 @@ from typing import Any
 
 from cloudsched.batch import submit
 from cloudsched.config.options import JobDefaults
-from cloudsched.errors import CloudschedError, SubmitError
+from cloudsched.errors import CloudschedError, StateUnavailable, SubmitError
 from cloudsched.model.adapters import JobQueue, Lease, QueuedJob
 from cloudsched.model.jobs import JobDelta, JobOrder, JobOutcome, Machine, RetireOutcome
 from cloudsched.model.vms import VM
@@ -133,23 +133,32 @@ class EmbeddedBatch:
         return {"socket": str(self._settings.socket), "token": self._token(vm_uid)}
 
     def awake(self) -> None:
-        """Note that workers are being served; to be called at least as often as a third of the lease.
+        """Note that workers are being served; to be called by whoever serves them, at least three times a lease.
 
         After a gap longer than half a lease, the engine's start included, no worker could renew: then all leases
-        begin anew, or jobs would run twice (DESIGN 4).
+        begin anew, or jobs would run twice (DESIGN 4). So they do when the state could not be used meanwhile.
         """
         now = self._clock()
-        before, self._awake_at = self._awake_at, now
-        if before is None or not 0 <= now - before <= self._settings.lease_seconds / 2:
-            self._queue.rearm(now, self._settings.lease_seconds)
+        if not self._served(now):
+            try:
+                self._queue.rearm(now, self._settings.lease_seconds)
+            except StateUnavailable:
+                return
+        self._awake_at = now
 
     def expire(self) -> list[str]:
-        """Give jobs of silent workers back to the queue; returns their ids. To be called every few seconds."""
-        self.awake()
-        lost = self._queue.expire(self._clock())
+        """Give jobs of silent workers back to the queue; returns their ids. Only while workers are being served."""
+        # Looked at once, before anything else: stopped in between, we must not judge by the time when we go on.
+        now = self._clock()
+        lost = self._queue.expire(now) if self._served(now) else []
         if lost:
             self._changed()
         return lost
+
+    def _served(self, now: float) -> bool:
+        """Whether every worker could have renewed its leases until now."""
+        awake_at = self._awake_at
+        return awake_at is not None and 0 <= now - awake_at <= self._settings.lease_seconds / 2
 
     def handle(self, message: dict[str, Any], peer_uid: int, session: Session) -> dict[str, Any]:
         """Answer one message of a worker: hello, lease, renew, evict, done. Never raises one of our errors."""
@@ -166,6 +175,7 @@ class EmbeddedBatch:
         try:
             return answer(self, message, session)
         except CloudschedError as ex:
+            self._awake_at = None
             return {"error": str(ex)}
         except (KeyError, TypeError, ValueError) as ex:
             return {"error": f"The message {operation!r} is malformed: {ex!r}."}
