@@ -226,6 +226,7 @@ def _perform(client: Client, case: Case, given: Mapping[str, str], log: logging.
     answer = client.send(method, path_segments, form)
     for line in _printed(case, answer):
         print(line)
+    invocation.hint(answer)
     _record(log, method, adminlog.one_line(case.log.format_map(given)), answer)
     return int(answer.failed)
 

@@ -25,7 +25,9 @@ _USER = slice(21, 36)
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `cloud_job`."""
-    top = argparse.ArgumentParser(prog="cloud_job", description=__doc__.partition(": ")[2])
+    top = argparse.ArgumentParser(
+        prog="cloud_job", description="Submit, list and show jobs; hold, release or remove them."
+    )
     top.add_argument("--version", action="version", version=f"cloud_job {__version__}")
     top.add_argument("-f", "--config-file", metavar="FILE", help="read this configuration file")
     top.add_argument("-s", "--server-hostname", metavar="HOSTNAME", help="speak to the daemons on this machine")
@@ -129,6 +131,7 @@ def _act(client: Client, verb: str, job: str, reason: dict[str, str]) -> Answer:
 
 def _show(answer: Answer) -> bool:
     print(answer.text.rstrip("\n"), file=sys.stderr if answer.failed else sys.stdout)
+    invocation.hint(answer)
     return not answer.failed
 
 

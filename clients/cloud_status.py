@@ -123,6 +123,7 @@ def _show(client: Client, steps: Sequence[str], given: Mapping[str, str]) -> Ite
         path, _, query = step.partition("?")
         answer = client.send("GET", invocation.segments(path, given), dict(parse_qsl(query)))
         print(answer.text)
+        invocation.hint(answer)
         yield answer.failed
 
 

@@ -7,17 +7,21 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from optparse import OptionParser
 from pathlib import Path
 from typing import Any
 
-from cloudsched.client import Address, Client, NoAnswer, find_token
+from cloudsched.client import TOKEN_VARIABLE, Address, Answer, Client, NoAnswer, find_token
 from cloudsched.config import files
 from cloudsched.config.load import Config, load
 from cloudsched.errors import CloudschedError
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+TOKEN_HINT = (
+    f"The token is read from admin.token in the state directory, if this account may read it; or set {TOKEN_VARIABLE}."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,12 @@ def connect(daemon: str, config: Config, given: Mapping[str, str | None]) -> Cli
     address = Address.of(given.get("server_hostname") or listen, str(port))
     token = find_token(address, listen, settings.admin_token_file if auth == "token" else None, os.environ)
     return Client(address, sys.argv[0], token, settings.request_timeout_seconds)
+
+
+def hint(answer: Answer) -> None:
+    """Say where a token comes from to whom the daemon refused for want of one."""
+    if answer.status == HTTPStatus.UNAUTHORIZED:
+        print(TOKEN_HINT, file=sys.stderr)
 
 
 def run(work: Callable[[], int]) -> int:

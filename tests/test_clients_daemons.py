@@ -79,8 +79,8 @@ def test_verbs_reach_a_cloud_of_any_name_with_the_token_found(said: Said) -> Non
 
 def test_verbs_fail_without_the_token(said: Said, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CLOUDSCHED_GLOBAL_STATE_DIR", str(tmp_path / "elsewhere"))
-    status, out, _ = said("cloud_admin", "-e", "mouse")
-    assert (status, "Authorization" in out) == (1, True)
+    status, out, err = said("cloud_admin", "-e", "mouse")
+    assert (status, "Authorization" in out, "set CLOUDSCHED_TOKEN" in err) == (1, True, True)
     monkeypatch.setenv("CLOUDSCHED_TOKEN", "wrong")
     assert said("cloud_admin", "-e", "mouse")[:2] == (1, "The token is wrong.\n")
 
