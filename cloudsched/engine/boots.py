@@ -68,6 +68,11 @@ class Boots:
         vms.record_vms(writing, found)
         return found
 
+    def extend(self, writing: Writing, snapshot: Snapshot, requested: Sequence[VM]) -> None:
+        """Have requested VMs count from now on as if they had just been recorded: nobody has listed them meanwhile."""
+        deadline = snapshot.now + self.config.global_.boot_deadline_seconds
+        vms.record_fields(writing, [{"uid": vm.uid, "requested_until": deadline} for vm in requested])
+
     def calls(self, snapshot: Snapshot, requested: Sequence[VM]) -> list[Call]:
         """The calls that ask for recorded VMs, one per cloud; also for those a killed engine never asked for."""
         by_cloud: dict[str, list[VM]] = {}

@@ -35,6 +35,10 @@ class Call:
     finish: Callable[[Writing, Any], None]
 
 
+End = tuple[Call, Any]
+"""A call that has ended, and what its `work` returned or raised."""
+
+
 class Calls:
     """Calls under way and ended; used by the engine's thread alone."""
 
@@ -43,8 +47,8 @@ class Calls:
         self._waiting: dict[str, deque[Call]] = defaultdict(deque)
         self._running: dict[str, int] = defaultdict(int)
         self._busy: list[Call] = []
-        self._ends: queue.SimpleQueue[tuple[Call, Any]] = queue.SimpleQueue()
-        self._unrecorded: list[tuple[Call, Any]] = []
+        self._ends: queue.SimpleQueue[End] = queue.SimpleQueue()
+        self._unrecorded: list[End] = []
 
     @property
     def in_flight(self) -> frozenset[str]:
@@ -63,27 +67,20 @@ class Calls:
             self._waiting[call.place].append(call)
             self._next(call.place)
 
-    def record(self, writing: Writing) -> int:
-        """Record every end that has come in; returns how many. Call `recorded` after the commit."""
+    def ends(self) -> list[End]:
+        """Every end that is not recorded yet, in the order they came; pass them to `recorded` after the commit."""
         while not self._ends.empty():
             call, result = self._ends.get()
             self._running[call.place] -= 1
             self._unrecorded.append((call, result))
             self._next(call.place)
-        for call, result in self._unrecorded:
-            call.finish(writing, result)
-        return len(self._unrecorded)
+        return list(self._unrecorded)
 
-    def recorded(self) -> None:
-        """The transaction of the last `record` has committed."""
-        ended = {id(call) for call, _ in self._unrecorded}
-        self._busy = [call for call in self._busy if id(call) not in ended]
-        self._unrecorded.clear()
-
-    @property
-    def pending(self) -> bool:
-        """Is there anything to record?"""
-        return bool(self._unrecorded) or not self._ends.empty()
+    def recorded(self, ends: Iterable[End]) -> None:
+        """These ends have been committed."""
+        done = {id(call) for call, _ in ends}
+        self._busy = [call for call in self._busy if id(call) not in done]
+        self._unrecorded = [end for end in self._unrecorded if id(end[0]) not in done]
 
     def _next(self, place: str) -> None:
         waiting = self._waiting[place]

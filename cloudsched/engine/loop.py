@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 
 from cloudsched.config.load import Config
 from cloudsched.engine.apply import WISH, Apply
-from cloudsched.engine.calls import Call, Calls
+from cloudsched.engine.calls import Calls
+from cloudsched.engine.intake import Intake
 from cloudsched.engine.inventory import forget_drained
 from cloudsched.engine.observe import Observer
 from cloudsched.engine.polls import Polls
-from cloudsched.errors import StateTakenOver, StateUnavailable
+from cloudsched.errors import StateError, StateTakenOver
 from cloudsched.model.actions import (
     Boot,
     Destroy,
@@ -35,10 +36,10 @@ from cloudsched.model.actions import (
     SetVM,
 )
 from cloudsched.model.jobs import JobStatus
-from cloudsched.model.snapshot import Heartbeat, Snapshot
+from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM
 from cloudsched.policy import plan as make_plan
-from cloudsched.store import Store, heartbeats, retention
+from cloudsched.store import Store, retention
 from cloudsched.store.snapshot import Seen, SnapshotReader
 from cloudsched.store.watch import Watch
 
@@ -46,7 +47,7 @@ log = logging.getLogger("cloudscheduler")
 
 TICK_SECONDS = 0.02
 _PRUNE_SECONDS = 60.0
-_BEATS_SECONDS = 5.0
+_RETRY_SECONDS = 1.0
 _QUIET = (Explain, Schedule, SetVM)
 
 
@@ -70,14 +71,13 @@ class Engine:
         self._stages, self._wake, self._learn = stages, wake, learn
         self._watch = Watch(stages.store)
         self._reader = SnapshotReader(stages.store)
+        self._intake = Intake(stages.store, stages.polls, stages.calls, stages.observer)
         self._held_off: dict[str, int] = {}
-        self._beats: dict[str, Heartbeat] = {}
         self._seen_wishes = 0
         self._resumed = False
         self._next_plan = 0.0
         self._next_prune = 0.0
-        self._next_beats = 0.0
-        self._failures: Counter[str] = Counter()
+        self._troubles: dict[str, str] = {}
 
     def hold_off(self, uid: str, seconds: int) -> None:
         """Keep the planner off a VM for a while."""
@@ -92,7 +92,7 @@ class Engine:
 
     def cycle(self) -> None:
         """One turn: cheap when nothing is due and nothing came in."""
-        self._stage("polls", self._stages.polls.start_due)
+        self._stage("polls", self._intake.start_polls)
         changed = self._stage("record", self._record)
         wished = self._stage("wishes", self._wishes_came)
         if changed or wished or time.time() >= self._next_plan:
@@ -126,29 +126,30 @@ class Engine:
         return replace(snapshot, wishes=waiting)
 
     def _stage(self, name: str, work: Callable[[], bool | None]) -> bool:
-        """Run a stage; its failure is logged once per kind and costs only this turn."""
+        """Run a stage; its failure costs only this turn, and is said once until it is over."""
         try:
             result = bool(work())
         except StateTakenOver:
             raise
-        except StateUnavailable as ex:
+        except StateError as ex:
             self._failed(name, str(ex))
             time.sleep(TICK_SECONDS)
             return False
         except Exception as ex:  # a mistake in one stage must not end the daemon (B-39)
-            if self._failures[name] == 0:
+            if name not in self._troubles:
                 log.exception("The stage %s failed.", name)
             self._failed(name, f"{type(ex).__name__}: {ex}")
             return False
-        if self._failures.pop(name, 0):
+        trouble = self._troubles.pop(name, None)
+        if trouble is not None and trouble not in self._troubles.values():
             log.warning("The stage %s works again.", name)
         return result
 
     def _failed(self, name: str, sentence: str) -> None:
-        self._failures[name] += 1
-        self._next_plan = time.time() + min(0.5 * self._failures[name], 10.0)
-        if self._failures[name] in (1, 10, 100) or self._failures[name] % 1000 == 0:
-            log.error("The stage %s failed (%d times): %s", name, self._failures[name], sentence)
+        self._next_plan = time.time() + _RETRY_SECONDS
+        if sentence not in self._troubles.values():
+            log.error("The stage %s failed and is tried again: %s", name, sentence)
+        self._troubles[name] = sentence
 
     def _wishes_came(self) -> bool:
         wishes = self._watch.wishes()
@@ -156,25 +157,11 @@ class Engine:
         return came
 
     def _record(self) -> bool:
-        """Record poll results and ended calls in one commit; true when there were any."""
-        results = self._stages.polls.results()
-        calls = self._stages.calls
-        now = time.time()
-        if not results and not calls.pending and now < self._next_beats:
-            return False
-        for result in results:
-            self._beat(result.poll.heartbeat, result.poll.interval_seconds, now)
-        with self._stages.store.writing() as writing:
-            for result in results:
-                self._stages.observer.record(writing, result, int(now))
-            ended = calls.record(writing)
-            heartbeats.record_heartbeats(writing, list(self._beats.values()))
-        calls.recorded()
-        self._beats.clear()
-        self._next_beats = now + _BEATS_SECONDS
-        if ended:
+        """Record what came in; true when there was any."""
+        results, ends = self._intake.record(time.time())
+        if ends:
             self._stages.polls.hurry(*self._follow_ups())
-        return bool(results or ended)
+        return bool(results or ends)
 
     def _follow_ups(self) -> list[str]:
         """What to look at again once a call has ended: its effect should be seen at once."""
@@ -182,29 +169,30 @@ class Engine:
 
     def _plan_and_apply(self) -> None:
         settings = self._stages.config.global_
+        if not self._resumed:
+            self._resume(self.snapshot())
         snapshot = self.snapshot()
         plan = make_plan(snapshot, settings, self._stages.config.job)
-        calls = self._stages.apply.plan(snapshot, plan) if plan else []
-        if not self._resumed:
-            calls += self._interrupted(snapshot)
-            self._resumed = True
-        self._stages.calls.start(calls)
+        if plan:
+            self._stages.calls.start(self._stages.apply.plan(snapshot, plan))
         now = time.time()
         self._next_plan = now + settings.scheduler_interval
-        self._beat("Scheduler", settings.scheduler_interval, now)
-        self._beat("Cleanup", settings.cleanup_interval, now)
+        self._intake.beat("Scheduler", settings.scheduler_interval, now)
+        self._intake.beat("Cleanup", settings.cleanup_interval, now)
         log.log(_level(plan), "%s", sentence(snapshot, plan))
 
-    def _interrupted(self, snapshot: Snapshot) -> list[Call]:
-        """The calls that a killed engine had recorded and perhaps not made: names and ids make a repeat harmless."""
-        vms = [vm for vm in snapshot.vms if vm.uid not in snapshot.in_flight]
-        unanswered = [vm for vm in vms if vm.requested_until is not None and not vm.destroying]
-        unended = [Destroy(vm.uid, vm.reason) for vm in vms if vm.destroying]
-        apply = self._stages.apply
-        return [*apply.boots.calls(snapshot, unanswered), *apply.endings.destroy_calls(snapshot, unended)]
+    def _resume(self, snapshot: Snapshot) -> None:
+        """Make the calls that a killed engine had recorded and perhaps not made: names and ids make it harmless.
 
-    def _beat(self, name: str, interval: float, at: float) -> None:
-        self._beats[name] = Heartbeat(name, int(interval), at)
+        Before the first plan, which leaves VMs alone that a call is under way for.
+        """
+        asked = [vm for vm in snapshot.vms if vm.requested_until is not None and not vm.destroying]
+        ends = [Destroy(vm.uid, vm.reason) for vm in snapshot.vms if vm.destroying]
+        apply = self._stages.apply
+        with self._stages.store.writing() as writing:
+            apply.boots.extend(writing, snapshot, asked)
+        self._stages.calls.start([*apply.boots.calls(snapshot, asked), *apply.endings.destroy_calls(snapshot, ends)])
+        self._resumed = True
 
     def _prune(self) -> None:
         self._next_prune = time.time() + _PRUNE_SECONDS

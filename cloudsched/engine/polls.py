@@ -59,9 +59,15 @@ class Polls:
         self._hurried: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def replace(self, polls: Iterable[Poll]) -> None:
-        """Make these all the polls there are; known names keep their schedule, new ones are due at once."""
-        self._polls = {poll.name: poll for poll in polls}
-        self._runs = {name: self._runs.get(name, _Run(due_at=0.0)) for name in self._polls}
+        """Make these all the polls there are; the same ones keep their schedule, new ones are due at once.
+
+        A poll that asks something else under a known name is a new one: nothing that the old one brings counts.
+        """
+        before, self._polls = self._polls, {poll.name: poll for poll in polls}
+        self._runs = {
+            name: self._runs[name] if name in before and before[name].call == poll.call else self._fresh(name)
+            for name, poll in self._polls.items()
+        }
 
     def hurry(self, *names: str) -> None:
         """Make polls due now (any thread): something happened that they will see."""
@@ -99,6 +105,9 @@ class Polls:
             else:
                 run.due_at = min(run.due_at, time.time())
         return found + self._overdue()
+
+    def _fresh(self, name: str) -> _Run:
+        return _Run(due_at=0.0, round=self._runs[name].round + 1 if name in self._runs else 0)
 
     def _start(self, poll: Poll, run: _Run, now: float) -> None:
         run.round += 1

@@ -1,0 +1,104 @@
+"""Recording what came in since the last turn: poll results and the ends of calls.
+
+Everything goes into one commit. What cannot be committed now is kept until it can, for a batch system tells its
+changes only once; what can never be recorded costs its own source only.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from cloudsched.engine.calls import Calls, End
+from cloudsched.engine.observe import Observer
+from cloudsched.engine.polls import PollResult, Polls
+from cloudsched.errors import StateError
+from cloudsched.model.snapshot import Heartbeat
+from cloudsched.store import Store, Writing, heartbeats
+
+log = logging.getLogger("cloudscheduler")
+
+_BEATS_SECONDS = 5.0
+
+_Part = Callable[[Writing], None]
+
+
+@dataclass(slots=True)
+class Intake:
+    """Used by the engine's thread alone."""
+
+    store: Store
+    polls: Polls
+    calls: Calls
+    observer: Observer
+    _results: list[PollResult] = field(default_factory=list)
+    _beats: dict[str, Heartbeat] = field(default_factory=dict)
+    _next_beats: float = 0.0
+
+    def start_polls(self) -> None:
+        """Start the polls that are due, unless older results still wait to be recorded."""
+        if not self._results:
+            self.polls.start_due()
+
+    def beat(self, name: str, interval: float, at: float) -> None:
+        """Have a stage's heartbeat recorded with what comes in next."""
+        self._beats[name] = Heartbeat(name, int(interval), at)
+
+    def record(self, now: float) -> tuple[int, int]:
+        """Record what there is; returns how many poll results and how many ends of calls.
+
+        Raises StateUnavailable, with everything kept for the next time.
+        """
+        came, ends = self.polls.results(), self.calls.ends()
+        for result in came:
+            self.beat(result.poll.heartbeat, result.poll.interval_seconds, now)
+        self._results += came
+        if self._results or ends or now >= self._next_beats:
+            self._record_all(ends, int(now))
+            self._next_beats = now + _BEATS_SECONDS
+        counts = len(self._results), len(ends)
+        self._results.clear()
+        self._beats.clear()
+        self.calls.recorded(ends)
+        return counts
+
+    def _record_all(self, ends: Sequence[End], now: int) -> None:
+        observations = [self._observation(result, now) for result in self._results]
+        finishes = [partial(_finish, end) for end in ends]
+        beats = partial(heartbeats.record_heartbeats, beats=list(self._beats.values()))
+        try:
+            self._commit(*observations, *finishes, beats)
+        except StateError:
+            raise
+        except Exception:  # one of them is at fault: the others must not pay for it (B-39)
+            for result in self._results:
+                error = self._alone(self._observation(result, now))
+                if error:
+                    self._alone(self._observation(replace(result, value=None, error=error), now))
+            for part in (*finishes, beats):
+                self._alone(part)
+
+    def _alone(self, part: _Part) -> Exception | None:
+        try:
+            self._commit(part)
+        except StateError:
+            raise
+        except Exception as ex:
+            log.exception("What came in could not be recorded.")
+            return ex
+        return None
+
+    def _commit(self, *parts: _Part) -> None:
+        with self.store.writing() as writing:
+            for part in parts:
+                part(writing)
+
+    def _observation(self, result: PollResult, now: int) -> _Part:
+        return partial(self.observer.record, result=result, now=now)
+
+
+def _finish(end: End, writing: Writing) -> None:
+    call, result = end
+    call.finish(writing, result)
