@@ -56,7 +56,7 @@ def _prune_tombstones(writing: Writing) -> None:
         return
     revisions = select(table.c.revision).order_by(table.c.revision)
     cut = writing.connection.execute(revisions.offset(count - _TOMBSTONES // 2).limit(1)).scalar_one()
-    writing.connection.execute(delete(table).where(table.c.revision < cut))
+    writing.connection.execute(delete(table).where(table.c.revision <= cut))
     writing.connection.execute(update(tables.state).values(oldest=cut))
 
 
