@@ -18,9 +18,9 @@ from cloudsched.web.negotiate import reply
 from cloudsched.web.operations import operation_document
 
 
-def by(req: Request) -> By:
-    """Who asks, as the store records it."""
-    return By(req.context.actor, req.context.request_id)
+def by(req: Request, reason: str = "") -> By:
+    """Who asks, and why, as the store records it."""
+    return By(req.context.actor, req.context.request_id, reason)
 
 
 @contextmanager
