@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from cloudsched.errors import ConfigError
 
@@ -44,6 +45,8 @@ class Daemons:
         self._environment = os.environ | environment
         command = [sys.executable, "-m"]
         self._children = [_Child(module, [*command, module, *argv, "--exit-with-parent"]) for module in modules]
+        self._lock = threading.Lock()
+        self._stopped = False
 
     def start(self) -> dict[str, str]:
         """Start the daemons; returns their URLs by module. Raises ConfigError when one cannot; none is left then."""
@@ -58,20 +61,15 @@ class Daemons:
 
     def supervise(self) -> None:
         """Start again what has ended, after a pause that grows; call every now and then."""
-        now = time.time()
-        for child in self._children:
-            if child.process is None or child.process.poll() is None:
-                continue
-            if not child.restart_at:
-                quick = now - child.started_at < _LONGEST_PAUSE
-                child.failures = child.failures + 1 if quick else 0
-                child.restart_at = now + min(2.0**child.failures - 1, _LONGEST_PAUSE)
-                log.error("%s ended with status %s; starting it again.", child.module, child.process.returncode)
-            if now >= child.restart_at:
-                self._spawn(child)
+        with self._lock:
+            for child in self._children if not self._stopped else ():
+                if child.process is not None and child.process.poll() is not None:
+                    self._revive(child, child.process, time.time())
 
     def stop(self) -> None:
         """Ask the daemons to stop, and kill what does not."""
+        with self._lock:
+            self._stopped = True
         running = [child.process for child in self._children if child.process is not None]
         for process in running:
             process.terminate()
@@ -87,6 +85,19 @@ class Daemons:
         for child in self._children:
             child.process = None
 
+    def _revive(self, child: _Child, ended: subprocess.Popen[str], now: float) -> None:
+        if not child.restart_at:
+            quick = now - child.started_at < _LONGEST_PAUSE
+            child.failures = child.failures + 1 if quick else 0
+            child.restart_at = now + min(2.0**child.failures - 1, _LONGEST_PAUSE)
+            log.error("%s ended with status %s; starting it again.", child.module, ended.returncode)
+        if now >= child.restart_at:
+            try:
+                self._spawn(child)
+            except OSError as ex:
+                child.restart_at = now + _LONGEST_PAUSE
+                log.error("%s cannot be started: %s", child.module, ex.strerror)
+
     def _spawn(self, child: _Child) -> None:
         child.restart_at, child.started_at = 0.0, time.time()
         child.ready.clear()
@@ -94,7 +105,7 @@ class Daemons:
             child.process.stdin.close()
         # A session of its own: Ctrl-C in a terminal reaches us alone, and we stop the daemons in our own order.
         child.process = subprocess.Popen(
-            child.argv,
+            [*child.argv, *_same_port(child.url)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -113,3 +124,9 @@ class Daemons:
                     child.url = url.rstrip(".")
                     child.ready.set()
         child.ready.set()
+
+
+def _same_port(url: str) -> list[str]:
+    """A daemon that is started again listens where its clients know it, also when any port would have done at first."""
+    port = urlsplit(url).port
+    return ["--port", str(port)] if port is not None else []

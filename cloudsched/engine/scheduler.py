@@ -26,7 +26,7 @@ from cloudsched.engine.places import Places
 from cloudsched.engine.polls import Poll, Polls
 from cloudsched.engine.reloads import Reloads
 from cloudsched.engine.simulation import Simulation
-from cloudsched.errors import CloudschedError
+from cloudsched.errors import CloudschedError, StateError
 from cloudsched.model.actions import Destroy, Reload
 from cloudsched.model.adapters import CloudAdapter
 from cloudsched.model.clouds import Cloud
@@ -88,10 +88,14 @@ class Scheduler:
 
     def toggle_quick_exit(self) -> None:
         """SIGUSR2: on becomes off and off becomes on (PARITY 4.4)."""
-        with self._store.writing() as writing:
-            flag = not limits.read_settings(writing.connection).get("quick_exit", False)
-            limits.record_setting(writing, "quick_exit", flag)
-        log.info("Quick exit is %s.", "on" if flag else "off")
+        try:
+            with self._store.writing() as writing:
+                flag = not limits.read_settings(writing.connection).get("quick_exit", False)
+                limits.record_setting(writing, "quick_exit", flag)
+        except StateError as ex:
+            log.error("Quick exit could not be toggled: %s", ex)
+        else:
+            log.info("Quick exit is %s.", "on" if flag else "off")
 
     def stop(self, abort: threading.Event) -> None:
         """An orderly end: destroy all VMs unless quick exit is on (PARITY 9.4). `abort` gives up on the VMs."""
