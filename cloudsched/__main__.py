@@ -111,6 +111,8 @@ def _dump(options: argparse.Namespace) -> int:
     try:
         dump.dump(store, out, with_secrets=options.with_secrets, version=__version__, now=int(time.time()))
         out.flush()
+    except BrokenPipeError:
+        raise
     except OSError as ex:
         raise ConfigError(f"The dump cannot be written: {ex.strerror}.", path=options.file) from ex
     finally:
@@ -154,7 +156,10 @@ def _run(options: argparse.Namespace) -> int:
         scheduler.start()
         daemons = Daemons(() if options.no_servers else _DAEMONS, *_like(config))
         try:
-            _announce(config, daemons.start())
+            urls = daemons.start()
+            if urls is None:
+                return 1
+            _announce(config, urls)
             threading.Thread(target=_supervise, args=(daemons, stop), name="Supervisor", daemon=True).start()
             scheduler.run(stop)
             # Only an asked-for end destroys VMs: after a failure of ours they and their jobs go on (PARITY 6.1).

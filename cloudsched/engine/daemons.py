@@ -16,8 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from cloudsched.errors import ConfigError
-
 log = logging.getLogger("cloudscheduler")
 
 READY = "Listening on "
@@ -48,15 +46,16 @@ class Daemons:
         self._lock = threading.Lock()
         self._stopped = False
 
-    def start(self) -> dict[str, str]:
-        """Start the daemons; returns their URLs by module. Raises ConfigError when one cannot; none is left then."""
+    def start(self) -> dict[str, str] | None:
+        """Start the daemons; returns their URLs by module, None when one cannot: it has said why on standard error.
+
+        One after the other, so that whoever starts us twice reads one sentence. After a failure none is left.
+        """
         for child in self._children:
             self._spawn(child)
-        for child in self._children:
             if not child.ready.wait(_START_SECONDS) or not child.url:
                 self.stop()
-                # The child has said why on standard error, which is ours.
-                raise ConfigError(f"{child.module} did not start.")
+                return None
         return {child.module: child.url for child in self._children}
 
     def supervise(self) -> None:
