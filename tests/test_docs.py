@@ -72,10 +72,10 @@ def test_every_page_is_linked_from_the_readme() -> None:
 
 
 def test_make_targets_exist() -> None:
-    offered = re.findall(r"^\.PHONY:(.*)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     texts = [page.read_text("utf-8") for page in PAGES]
     named = {each for text in texts for each in re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE)}
-    assert {"run", "test"} <= named <= set(" ".join(offered).split())
+    assert {"run", "test"} <= named <= set(targets)
 
 
 def _shown() -> Iterator[tuple[str, str, str]]:
