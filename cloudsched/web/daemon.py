@@ -40,7 +40,7 @@ def run(daemon: Daemon, argv: Sequence[str] | None = None) -> int:
     overrides = {("global", name): text for name, text in given.items() if text is not None}
     try:
         config = load(overrides, os.environ, options.config_file or find(os.environ))
-        logs.set_up(config.logging, stderr=True)
+        logs.set_up(config.logging, config.global_.log_dir, f"{daemon.kind}_server")
         service = daemon.make(config)
         serve(service.app, _endpoint(daemon, config, options.exit_with_parent), _say_ready, service.stopping)
     except CloudschedError as ex:
