@@ -7,6 +7,7 @@ from cloudsched.admin.answers import Answers
 from cloudsched.admin.waiting import Waiting
 from cloudsched.config import Config
 from cloudsched.store import Store
+from cloudsched.web import health
 from cloudsched.web.app import WSGIApp, build
 from cloudsched.web.auth import Auth, read_token
 from cloudsched.web.operations import Operations
@@ -34,5 +35,6 @@ def create_app(store: Store, config: Config, waiting: Waiting | None = None) -> 
         "/jobs": jobs.Jobs(answers, config.job, known_clients=config.global_.admin_auth != "none"),
         "/jobs/{job}": jobs.Job(answers),
         "/operations/{operation}": Operations(store),
+        **health.routes(store, settings),
     }
     return build(routes, Auth(settings.admin_auth, token), settings.access_log)

@@ -169,6 +169,7 @@ class Engine:
 
     def _plan_and_apply(self) -> None:
         settings = self._stages.config.global_
+        began = time.time()
         if not self._resumed:
             self._resume(self.snapshot())
         snapshot = self.snapshot()
@@ -178,6 +179,7 @@ class Engine:
         now = time.time()
         self._next_plan = now + settings.scheduler_interval
         self._intake.beat("Scheduler", settings.scheduler_interval, now)
+        self._intake.cycled(settings.scheduler_interval, began, now)
         self._intake.beat("Cleanup", settings.cleanup_interval, now)
         log.log(_level(plan), "%s", sentence(snapshot, plan))
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cloudsched.engine import listing
 from cloudsched.engine.polls import PollResult
 from cloudsched.errors import CloudschedError
+from cloudsched.model.snapshot import Polled
 from cloudsched.model.vms import VM
-from cloudsched.store import Writing, clouds, jobs, machines, vms
+from cloudsched.store import Writing, clouds, jobs, machines, polls, vms
 
 log = logging.getLogger("cloudscheduler")
 
@@ -34,7 +35,8 @@ class Observer:
     machines_known: bool = False
 
     def record(self, writing: Writing, result: PollResult, now: int) -> None:
-        """Record one poll's result or failure."""
+        """Record one poll's result or failure, and that there was one."""
+        polls.record_polls(writing, [_polled(result, now)])
         kind, _, place = result.poll.name.partition(":")
         if result.error is not None:
             self._record_failure(writing, result, place, now)
@@ -89,6 +91,13 @@ class Observer:
             writing,
             [{"uid": uid, "job_run_times": (*times[uid], *new)[-_RUN_SAMPLES:]} for uid, new in samples.items()],
         )
+
+
+def _polled(result: PollResult, now: int) -> Polled:
+    attempt = Polled(result.poll.name, result.poll.interval_seconds, seconds=result.seconds)
+    if result.error is None:
+        return replace(attempt, ok_at=float(now))
+    return replace(attempt, failed_at=float(now), error=failure_sentence(result.error))
 
 
 def hosts(known: Iterable[VM]) -> dict[str, VM]:

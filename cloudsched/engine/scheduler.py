@@ -33,7 +33,7 @@ from cloudsched.model.clouds import Cloud
 from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM
 from cloudsched.model.wishes import Aspect
-from cloudsched.store import Store, Writing, clouds, limits, vms
+from cloudsched.store import Store, Writing, clouds, limits, polls, vms
 
 log = logging.getLogger("cloudscheduler")
 
@@ -172,7 +172,9 @@ class Scheduler:
         present = [cloud for cloud in clouds.all_clouds(writing.connection) if not cloud.unusable]
         found = self._played.clouds(present) if self._played else self._adapters(present, sections)
         self._places.replace(found)
-        self._polls.replace(self._all_polls(found))
+        due = self._all_polls(found)
+        self._polls.replace(due)
+        polls.keep_polls(writing, {"Scheduler", *(poll.name for poll in due)})
         return changes
 
     def _adapters(self, present: list[Cloud], sections: tuple[CloudSection, ...]) -> Mapping[str, CloudAdapter]:

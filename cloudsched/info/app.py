@@ -10,6 +10,7 @@ from cloudsched.info.page import Fixed, PageOf
 from cloudsched.info.picture import Pictures
 from cloudsched.info.root import Root
 from cloudsched.store import Store
+from cloudsched.web import health
 from cloudsched.web.app import WSGIApp, build
 from cloudsched.web.auth import Auth, read_token
 from cloudsched.web.operations import Operations
@@ -48,6 +49,7 @@ def create_app(store: Store, config: Config) -> WSGIApp:
         "/job-pool.json": Fixed(pictures, jobs.pool_encoded_twice),
         "/job_pools.json": Fixed(pictures, jobs.pool),
         "/operations/{operation}": Operations(store),
+        **health.routes(store, settings),
     }
     with_json = {f"{url}.json": resource for url, resource in resources.items()}
     token = read_token(settings.admin_token_file) if settings.info_auth == "token" else ""
