@@ -65,7 +65,7 @@ def _announced(process: subprocess.Popen[str]) -> dict[str, str]:
     assert process.stdout is not None
     urls: dict[str, str] = {}
     for line in process.stdout:
-        if found := re.match(r"  (admin|info)  (\S+)", line):
+        if found := re.match(r"  (admin|info) +(\S+)", line):
             urls[found[1]] = found[2]
         if line.startswith("Ctrl-C"):
             break

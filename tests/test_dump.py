@@ -64,7 +64,7 @@ def fill(store: Store) -> None:
         limits.record_setting(writing, "log_level", "DEBUG")
         limits.record_setting(writing, "quick_exit", None)
         polls.record_polls(writing, [Polled("VMPoller:ü", 5.0, 99.5, 100.0, 0.25, "no answer")])
-        tallies.add_tallies(writing, {("boots_total", "ü"): 3, ("idle_core_seconds_total", "idle"): 0.5})
+        tallies.add_tallies(writing, [(("cloudsched_boots_total", "ü"), 3.0), (("cloudsched_idle", "x"), 0.5)])
         history.record_minute(writing, 1000, {"vms": 3, "idle_cores": 0.5})
     fill_queue(store)
     fill_wishes(store)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 
 from sqlalchemy import Connection, select
 
+from cloudsched.model.metrics import Increment, Key
 from cloudsched.store import rows, tables
 from cloudsched.store.connect import Writing
-
-Key = tuple[str, ...]
-"""A metric's name, the values of its labels, and for a distribution the bucket's bound or `sum`."""
 
 TOPIC = "index"
 """Tallies have no column of their own in the state row: a change moves the index alone."""
@@ -28,9 +27,11 @@ def to_key(text: str) -> Key:
     return tuple(json.loads(text))
 
 
-def add_tallies(writing: Writing, increments: Mapping[Key, float]) -> None:
+def add_tallies(writing: Writing, increments: Iterable[Increment]) -> None:
     """Add to counters, from 0 where one is new; the engine's only, and inside the commit that caused it."""
-    wanted = {json.dumps(key): value for key, value in increments.items() if value}
+    wanted: dict[str, float] = defaultdict(float)
+    for each, value in increments:
+        wanted[json.dumps(each)] += value
     table = tables.tallies
     present: dict[str, float] = {}
     for part in rows.chunks(wanted):
