@@ -23,7 +23,7 @@ def create_app(store: Store, config: Config, waiting: Waiting | None = None) -> 
     """The application for any WSGI server; creates the token file at first. Raises ConfigError for an unusable one."""
     settings, traffic = config.global_, Traffic()
     token = read_token(settings.admin_token_file) if settings.admin_auth == "token" else ""
-    answers = Answers(store, waiting or waiting_room(store, config))
+    answers = Answers(store, waiting or waiting_room(store, config), settings.history_days)
     routes = {
         "/": root.Root(answers),
         "/settings": root.Settings(answers),

@@ -114,7 +114,7 @@ class Boots:
         if refusal.certain:
             vms.forget(writing, [vm.uid])
         else:
-            vms.record_fields(writing, [{"uid": vm.uid, "reason": str(outcome.error)}])
+            vms.record_fields(writing, [{"uid": vm.uid, "reason": f"Booting failed: {outcome.error}"}])
         seconds = self.config.global_.job_ban_timeout if refusal.lasting else _BRIEFLY
         jobs.record_block(writing, Block(vm.shape, vm.cloud, now + seconds, refusal.literal), now)
         clouds.record_fields(writing, vm.cloud, {"last_error": str(outcome.error)})
