@@ -151,7 +151,6 @@ def test_failed_poll_keeps_its_last_success(store: Store) -> None:
 def test_killed_engine_is_red_at_once_and_green_again_when_it_is_back(tmp_path: Path) -> None:
     with ExitStack() as stack:
         engine = stack.enter_context(scheduler(tmp_path, "--no-servers"))
-        wait_for((tmp_path / "state" / "state.db").exists)
         url = stack.enter_context(daemon(tmp_path, "info_server")) + "/health/ready.json"
         wait_for(lambda: requests.get(url, timeout=60).status_code == 200)
         names = {check["name"] for check in requests.get(url, timeout=60).json()["checks"]}
@@ -168,7 +167,6 @@ def test_killed_engine_is_red_at_once_and_green_again_when_it_is_back(tmp_path: 
 
 def test_engine_records_when_each_source_was_read(tmp_path: Path) -> None:
     with scheduler(tmp_path, "--no-servers", job_poller_interval=1):
-        wait_for((tmp_path / "state" / "state.db").exists)
         store = Store.open(f"sqlite:///{tmp_path / 'state' / 'state.db'}", tmp_path / "state", read_only=True)
 
         def seen() -> dict[str, Polled]:

@@ -225,7 +225,9 @@ def test_minutes_sum_up_idle_cores_and_keep_a_day(store: Store) -> None:
     assert minutes.is_due(9000.0)
     with store.writing() as writing:
         minutes.record(writing, 9000.0)
+        minutes.add_idle(writing)
     minutes.recorded(9000.0)
+    minutes.added()
     assert not minutes.is_due(9059.0)
     # 10 s, none for a clock that went back, and a gap counts as one minute.
     assert tallied(store)[IDLE, "unjoined"] == 3 * 70
@@ -240,6 +242,30 @@ def test_minutes_sum_up_idle_cores_and_keep_a_day(store: Store) -> None:
         history.record_minute(writing, 150 + history.MINUTES, {"vms": 2.0})
     with store.reading() as connection:
         assert len(history.read_history(connection)) == 2
+
+
+def test_idle_cores_wait_for_a_commit_that_moves_the_index(store: Store) -> None:
+    minutes = Minutes()
+    snapshot = Snapshot(1, 0, vms=(VM("e", "c", status="Running"),))
+    for now in (0.0, 20.0, 40.0, 60.0):
+        minutes.see(snapshot, now)
+        with store.writing() as writing:
+            minutes.add_idle(writing)
+        minutes.added()
+    assert tallied(store) == {}
+    with store.writing() as writing:
+        vms.record_vms(writing, [VM("e", "c")])
+        minutes.add_idle(writing)
+    minutes.added()
+    assert tallied(store) == {(IDLE, "unjoined"): 60.0}
+    index = store.state().index
+    for now in range(70, 661, 10):
+        minutes.see(snapshot, float(now))
+        with store.writing() as writing:
+            minutes.add_idle(writing)
+        minutes.added()
+    assert store.state().index == index + 1
+    assert tallied(store) == {(IDLE, "unjoined"): 660.0}
 
 
 def test_traffic_counts_by_method_and_status() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from cloudsched.engine.calls import Calls, End
+from cloudsched.engine.minutes import Minutes
 from cloudsched.engine.observe import Observer
 from cloudsched.engine.polls import PollResult, Polls
 from cloudsched.errors import StateError
@@ -33,6 +34,7 @@ class Intake:
     polls: Polls
     calls: Calls
     observer: Observer
+    minutes: Minutes
     _results: list[PollResult] = field(default_factory=list)
     _beats: dict[str, Heartbeat] = field(default_factory=dict)
     _cycles: list[Polled] = field(default_factory=list)
@@ -100,6 +102,8 @@ class Intake:
         with self.store.writing() as writing:
             for part in parts:
                 part(writing)
+            self.minutes.add_idle(writing)
+        self.minutes.added()
 
     def _observation(self, result: PollResult, now: int) -> _Part:
         return partial(self.observer.record, result=result, now=now)

@@ -14,12 +14,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from cloudsched.config.load import Config
-from cloudsched.engine.apply import WISH, Apply
+from cloudsched.engine.apply import Apply
 from cloudsched.engine.calls import Calls
 from cloudsched.engine.intake import Intake
 from cloudsched.engine.inventory import forget_drained, forget_tallies
 from cloudsched.engine.minutes import Minutes
 from cloudsched.engine.observe import Observer
+from cloudsched.engine.orders import WISH
 from cloudsched.engine.polls import Polls
 from cloudsched.errors import StateError, StateTakenOver
 from cloudsched.model.actions import (
@@ -72,9 +73,9 @@ class Engine:
         self._stages, self._wake, self._learn = stages, wake, learn
         self._watch = Watch(stages.store)
         self._reader = SnapshotReader(stages.store)
-        self._intake = Intake(stages.store, stages.polls, stages.calls, stages.observer)
-        self._held_off: dict[str, int] = {}
         self._minutes = Minutes()
+        self._intake = Intake(stages.store, stages.polls, stages.calls, stages.observer, self._minutes)
+        self._held_off: dict[str, int] = {}
         self._seen_wishes = 0
         self._resumed = False
         self._next_plan = 0.0
@@ -126,7 +127,8 @@ class Engine:
         )
         snapshot = self._reader.snapshot(seen)
         self._learn({vm.uid: vm for vm in snapshot.vms})
-        waiting = tuple(wish for wish in snapshot.wishes if f"{WISH}{wish.id}" not in busy)
+        ordered = busy | {f"{WISH}{outcome.wish}" for outcome, _ in self._stages.observer.later}
+        waiting = tuple(wish for wish in snapshot.wishes if f"{WISH}{wish.id}" not in ordered)
         return replace(snapshot, wishes=waiting)
 
     def _stage(self, name: str, work: Callable[[], bool | None]) -> bool:
@@ -164,12 +166,9 @@ class Engine:
         """Record what came in; true when there was any."""
         results, ends = self._intake.record(time.time())
         if ends:
-            self._stages.polls.hurry(*self._follow_ups())
+            # Its effect should be seen at once.
+            self._stages.polls.hurry(*self._stages.polls.names())
         return bool(results or ends)
-
-    def _follow_ups(self) -> list[str]:
-        """What to look at again once a call has ended: its effect should be seen at once."""
-        return ["JobPoller", "MachinePoller", *(f"VMPoller:{name}" for name in self._stages.apply.places.clouds())]
 
     def _plan_and_apply(self) -> None:
         settings = self._stages.config.global_

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from cloudsched.engine import listing
 from cloudsched.engine.polls import PollResult
@@ -13,7 +13,8 @@ from cloudsched.errors import CloudschedError
 from cloudsched.model.metrics import UNKNOWN, Increment, observed
 from cloudsched.model.snapshot import Polled
 from cloudsched.model.vms import VM
-from cloudsched.store import Writing, clouds, jobs, machines, polls, tallies, vms
+from cloudsched.model.wishes import Outcome
+from cloudsched.store import Writing, clouds, jobs, machines, operations, polls, tallies, vms
 
 log = logging.getLogger("cloudscheduler")
 
@@ -30,10 +31,18 @@ def machine_host(name: str) -> str:
 
 @dataclass(slots=True)
 class Observer:
-    """Records polls; remembers which parts of the world have been seen since the start."""
+    """Records polls; remembers which parts of the world have been seen since the start.
+
+    `later` are outcomes whose effect the next poll of jobs will show, with the time from which it does.
+    """
 
     jobs_known: bool = False
     machines_known: bool = False
+    later: list[tuple[Outcome, float]] = field(default_factory=list)
+
+    def settle_later(self, outcome: Outcome, at: float) -> None:
+        """Settle a wish together with the jobs as the batch system shows them after `at`."""
+        self.later.append((outcome, at))
 
     def record(self, writing: Writing, result: PollResult, now: int) -> None:
         """Record one poll's result or failure, and that there was one."""
@@ -45,6 +54,7 @@ class Observer:
             self._record_listing(writing, place, result, now)
         elif kind == "JobPoller":
             self._record_jobs(writing, result)
+            self._settle(writing, result.started_at)
             self.jobs_known = True
         else:
             machines.record_machines(writing, result.value)
@@ -78,6 +88,11 @@ class Observer:
         found = [listing.adopted(cloud, seen, position + n, now) for n, seen in enumerate(followed.strangers)]
         log.warning("Adopting %d VM(s) on %s that the state did not know.", len(found), place)
         vms.record_vms(writing, found)
+
+    def _settle(self, writing: Writing, asked_at: float) -> None:
+        due = [(outcome, at) for outcome, at in self.later if at <= asked_at]
+        operations.record_outcomes(writing, [outcome for outcome, _ in due])
+        self.later = [each for each in self.later if each not in due]
 
     def _record_jobs(self, writing: Writing, result: PollResult) -> None:
         known = vms.all_vms(writing.connection)

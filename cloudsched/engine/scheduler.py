@@ -22,6 +22,7 @@ from cloudsched.engine.endings import Endings
 from cloudsched.engine.inventory import record_inventory
 from cloudsched.engine.loop import Engine, Stages
 from cloudsched.engine.observe import Observer
+from cloudsched.engine.orders import Orders
 from cloudsched.engine.places import Places
 from cloudsched.engine.polls import Poll, Polls
 from cloudsched.engine.reloads import Reloads
@@ -138,9 +139,11 @@ class Scheduler:
             return [vm for vm in vms.all_vms(connection) if not vm.released]
 
     def _stages(self) -> Stages:
+        observer = Observer()
         boots = Boots(self._config, self._places, self._bans)
-        apply = Apply(self._store, self._places, boots, self._endings, self._reloads)
-        return Stages(self._store, self._config, self._polls, self._calls, Observer(), apply, self._batch.forget_jobs)
+        orders = Orders(self._places, observer.settle_later)
+        apply = Apply(self._store, boots, self._endings, self._reloads, orders)
+        return Stages(self._store, self._config, self._polls, self._calls, observer, apply, self._batch.forget_jobs)
 
     def _hold_off(self, uid: str, seconds: int) -> None:
         self._engine.hold_off(uid, seconds)
@@ -204,7 +207,7 @@ class Scheduler:
             for name, adapter in found.items()
         ]
         return [
-            Poll("JobPoller", "JobPoller", self._batch.jobs, settings.job_poller_interval),
+            Poll("JobPoller", "JobPoller", self._batch.jobs, settings.job_poller_interval, told_once=True),
             Poll("MachinePoller", "MachinePoller", self._batch.adapter.machines, settings.machine_poller_interval),
             *cloud_polls,
         ]
