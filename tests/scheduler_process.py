@@ -13,6 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloudsched.errors import StateUnavailable
+from cloudsched.store import Store, locks
+
 ROOT = Path(__file__).parent.parent
 SECONDS = 60.0
 
@@ -49,6 +52,7 @@ def scheduler(home: Path, *arguments: str, **options: object) -> Iterator[Runnin
     command = [sys.executable, "-m", "cloudsched", *arguments]
     with _started(command, variables, home / "scheduler.log") as process:
         urls = {} if "--no-servers" in arguments else _announced(process)
+        wait_for(lambda: _has_state(home / "state"))
         yield Running(process, variables, urls.get("admin", ""), urls.get("info", ""))
 
 
@@ -59,6 +63,14 @@ def daemon(home: Path, module: str, **options: object) -> Iterator[str]:
     with _started(command, environment(home, **options), home / f"{module}.log") as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip().removeprefix("Listening on ")
+
+
+def _has_state(directory: Path) -> bool:
+    try:
+        Store.open(f"sqlite:///{directory / 'state.db'}", directory, read_only=True).close()
+    except StateUnavailable:
+        return False
+    return locks.engine_holder(directory) is not None
 
 
 def _announced(process: subprocess.Popen[str]) -> dict[str, str]:
