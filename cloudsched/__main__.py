@@ -158,6 +158,7 @@ def _run(options: argparse.Namespace) -> int:
             daemons.stop()
             scheduler.close()
             store.close()
+            log.info("Stopped.")
     return 0
 
 

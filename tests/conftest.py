@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,19 @@ from typing import Any
 import pytest
 
 from cloudsched.store import Store
+
+SLOW = re.compile(
+    r"test_(whole|kill|v1_clients|client_script|clients_daemons|local_cloud|worker|store_processes|store_postgresql"
+    r"|policy_parity|admin_server|info_server|engine|docs|dump|store_rows|embedded|cloud_contract|batch_contract).*"
+)
+"""Files whose tests start processes or take their time: `make check` leaves them out."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow files' tests `slow`."""
+    for item in items:
+        if SLOW.fullmatch(item.path.stem):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

@@ -112,6 +112,7 @@ class Scheduler:
     def _destroy_all(self, abort: threading.Event) -> None:
         """Destroy every VM, also those whose boot is still under way; give up when nothing has ended for a while."""
         left = self._ours()
+        log.info("Stopping: destroying %d VM(s).", len(left))
         patience = time.monotonic() + _STOP_SECONDS
         while left and not abort.is_set() and time.monotonic() < patience:
             self._destroy(self._engine.snapshot())
