@@ -34,7 +34,7 @@ from cloudsched.model.clouds import Cloud
 from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM
 from cloudsched.model.wishes import Aspect
-from cloudsched.store import Store, Writing, clouds, limits, vms
+from cloudsched.store import Store, Writing, clouds, limits, polls, vms
 
 log = logging.getLogger("cloudscheduler")
 
@@ -178,7 +178,9 @@ class Scheduler:
         else:
             found, changes = self._install_real(writing, sections, recorded)
         self._places.replace(found)
-        self._polls.replace(self._all_polls(found))
+        due = self._all_polls(found)
+        self._polls.replace(due)
+        polls.keep_polls(writing, {"Scheduler", *(poll.name for poll in due)})
         return changes
 
     def _install_real(

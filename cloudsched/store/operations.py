@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,6 +40,11 @@ def find(connection: Connection, operation: int) -> Operation:
 def unsettled(connection: Connection) -> list[Wish]:
     """Wishes in force that have no outcome yet, in the order they were made."""
     return _wishes(connection, _unsettled().where(tables.wishes.c.superseded_by.is_(None)))
+
+
+def waiting(connection: Connection) -> dict[str, int]:
+    """How many wishes in force have no outcome yet, by aspect."""
+    return dict(Counter(wish.aspect.value for wish in unsettled(connection)))
 
 
 def lasting(connection: Connection) -> list[Wish]:

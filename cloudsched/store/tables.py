@@ -264,6 +264,22 @@ heartbeats = _table(
     _float("beat_at"),
 )
 
+# -- engine: what it measures; polls and history lie outside the index, as heartbeats do -----------------------------
+
+polls = _table(
+    "polls",
+    _text("name", primary_key=True),
+    _float("interval_seconds"),
+    _float("ok_at", nullable=True),
+    _float("failed_at", nullable=True),
+    _float("seconds"),
+    _text("error"),
+)
+
+tallies = _table("tallies", _text("key", primary_key=True), _float("value"), _revision())
+
+history = _table("history", _int("minute", primary_key=True, autoincrement=False), _json("counts"))
+
 tombstones = _table(
     "tombstones",
     _text("topic", primary_key=True),

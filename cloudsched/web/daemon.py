@@ -36,7 +36,7 @@ class Service:
 
 def run(daemon: Daemon, argv: Sequence[str] | None = None) -> int:
     """Serve until told to stop; returns the exit status: 0, or 1 with a sentence on standard error."""
-    options = _parser(daemon).parse_args(argv)
+    options = parser(daemon).parse_args(argv)
     given = {f"{daemon.kind}_server_port": options.port, f"{daemon.kind}_listen": options.listen}
     overrides = {("global", name): text for name, text in given.items() if text is not None}
     try:
@@ -56,15 +56,16 @@ def _endpoint(daemon: Daemon, config: Config, with_parent: bool) -> Endpoint:
     return Endpoint(listen, port, settings.threads, with_parent=with_parent)
 
 
-def _parser(daemon: Daemon) -> argparse.ArgumentParser:
+def parser(daemon: Daemon) -> argparse.ArgumentParser:
+    """The command line of a daemon."""
     kind = daemon.kind
-    parser = argparse.ArgumentParser(f"{kind}_server", description=daemon.description)
-    parser.add_argument("-f", "--config-file", type=Path, metavar="FILE", help="the main configuration file")
-    parser.add_argument("--port", help=f"the port, instead of {kind}_server_port; 0 for any free one")
-    parser.add_argument("--listen", metavar="ADDRESS", help=f"an address or unix:PATH, instead of {kind}_listen")
-    parser.add_argument("--exit-with-parent", action="store_true", help="stop when standard input ends")
-    parser.add_argument("--version", action="version", version=f"Cloud Scheduler {__version__}")
-    return parser
+    found = argparse.ArgumentParser(f"{kind}_server", description=daemon.description)
+    found.add_argument("-f", "--config-file", type=Path, metavar="FILE", help="the main configuration file")
+    found.add_argument("--port", help=f"the port, instead of {kind}_server_port; 0 for any free one")
+    found.add_argument("--listen", metavar="ADDRESS", help=f"an address or unix:PATH, instead of {kind}_listen")
+    found.add_argument("--exit-with-parent", action="store_true", help="stop when standard input ends")
+    found.add_argument("--version", action="version", version=f"Cloud Scheduler {__version__}")
+    return found
 
 
 def _say_ready(url: str) -> None:
