@@ -164,6 +164,7 @@ def test_removed_cloud_drains_and_goes(site: Site) -> None:
         assert (state, detail["changes"]) == ("done", ["mouse: removed, its VMs drain"])
         assert (site.clouds()["mouse"].removed, site.clouds()["mouse"].enabled) == (True, False)
         assert site.vms() == 2, "running jobs are not killed"
+        assert site.ask(Aspect.RECONFIG) == ("done", {"changes": []})
 
 
 def test_broken_file_changes_nothing_and_says_where(site: Site) -> None:

@@ -86,5 +86,5 @@ def _changes(present: Mapping[str, Cloud], wanted: Sequence[Cloud], leaving: Seq
             if old != new:
                 yield f"{cloud.name}: {name} {old} -> {new}"
     draining = {cloud.name for cloud in leaving}
-    gone = present.keys() - {cloud.name for cloud in wanted}
+    gone = {name for name, cloud in present.items() if not cloud.removed} - {cloud.name for cloud in wanted}
     yield from (f"{name}: removed{', its VMs drain' if name in draining else ''}" for name in sorted(gone))
