@@ -293,6 +293,8 @@ def _defaults(defaults: JobDefaults) -> dict[str, Any]:
         "job_per_core": defaults.default_vmjobpercore,
         "target_clouds": defaults.default_targetclouds,
         "proxy_non_boot": defaults.default_vmproxynonboot,
+        "ami_config": defaults.default_vmamiconfig,
+        "inject_ca": defaults.default_vminjectca,
     }
 
 

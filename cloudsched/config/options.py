@@ -81,8 +81,6 @@ def _new(default: T, kind: Kind, why: str) -> T:
 
 _MINUTES = whole(0, unit="minutes", seconds=60)
 _HTCONDOR = "The htcondor batch system is not available in this release."
-_PROXIES = "Proxies are not renewed in this release."
-_CONTEXT = "It prepares images on remote clouds, which are not available in this release."
 _LIFETIME = "No cloud leases VMs for a limited time; v1 had no such cloud either."
 _UNUSED = "v1 never used it."
 _LATER = "It is not available in this release."
@@ -105,16 +103,16 @@ class Global:
     condor_on_command: str = _ignored("/usr/sbin/condor_on", TEXT, _HTCONDOR)
     condor_advertise_command: str = _ignored("/usr/sbin/condor_advertise", TEXT, _HTCONDOR)
     ssh_path: str = _ignored("/usr/bin/ssh", TEXT, _HTCONDOR)
-    openssl_path: str = _ignored("/usr/bin/openssl", TEXT, _PROXIES)
-    condor_host_on_vm: str = _ignored("", TEXT, _HTCONDOR)
-    condor_context_file: str = _ignored("/etc/condor/central_manager", TEXT, _HTCONDOR)
+    openssl_path: str = _honoured("/usr/bin/openssl", TEXT)
+    condor_host_on_vm: str = _honoured("", TEXT)
+    condor_context_file: str = _honoured("/etc/condor/central_manager", TEXT)
     vm_lifetime: int = _ignored(10080 * 60, _MINUTES, _LIFETIME)
-    cert_file: str = _ignored("", TEXT, _CONTEXT)
-    key_file: str = _ignored("", TEXT, _CONTEXT)
-    cert_file_on_vm: str = _ignored("", TEXT, _CONTEXT)
-    key_file_on_vm: str = _ignored("", TEXT, _CONTEXT)
-    ca_root_certs: tuple[str, ...] = _ignored((), LIST, _CONTEXT)
-    ca_signing_policies: tuple[str, ...] = _ignored((), LIST, _CONTEXT)
+    cert_file: str = _honoured("", TEXT)
+    key_file: str = _honoured("", TEXT)
+    cert_file_on_vm: str = _honoured("", TEXT)
+    key_file_on_vm: str = _honoured("", TEXT)
+    ca_root_certs: tuple[str, ...] = _honoured((), LIST)
+    ca_signing_policies: tuple[str, ...] = _honoured((), LIST)
     cloudscheduler_ssh_key: str = _ignored("", TEXT, _HTCONDOR)
     info_server_port: int = _honoured(8111, PORT)
     admin_server_port: int = _changed(8112, PORT, "It sets the admin port; v1 moved the info port instead.")
@@ -152,11 +150,13 @@ class Global:
     job_poller_interval: int = _honoured(5, PAUSE)
     machine_poller_interval: int = _honoured(5, PAUSE)
     cleanup_interval: int = _honoured(5, PAUSE)
-    job_proxy_refresher_interval: int = _ignored(-1, OFF_OR_SECONDS, _PROXIES)
-    vm_proxy_refresher_interval: int = _ignored(-1, OFF_OR_SECONDS, _PROXIES)
-    job_proxy_renewal_threshold: int = _ignored(900, SECONDS, _PROXIES)
-    vm_proxy_renewal_threshold: int = _ignored(3600, SECONDS, _PROXIES)
-    vm_proxy_shutdown_threshold: int = _ignored(1800, SECONDS, _PROXIES)
+    job_proxy_refresher_interval: int = _honoured(-1, OFF_OR_SECONDS)
+    vm_proxy_refresher_interval: int = _honoured(-1, OFF_OR_SECONDS)
+    job_proxy_renewal_threshold: int = _honoured(900, SECONDS)
+    vm_proxy_renewal_threshold: int = _honoured(3600, SECONDS)
+    vm_proxy_shutdown_threshold: int = _changed(
+        1800, SECONDS, "It takes effect where vm_proxy_refresher_interval is on; v1's VMs never had a proxy."
+    )
     vm_connection_fail_threshold: int = _honoured(3600, SECONDS)
     connection_fail_disable_time: int = _changed(7200, SECONDS, "It takes effect; v1 always used 7200.")
     vm_idle_threshold: int = _ignored(300, SECONDS, "It belongs to clean_shutdown_idle, which is ignored.")
@@ -164,18 +164,22 @@ class Global:
     max_starting_vm: int = _honoured(-1, whole(-1, clamp=True))
     max_destroy_threads: int = _changed(10, whole(1, clamp=True), "It takes effect; v1 always used 10.")
     max_keepalive: int = _honoured(60 * 60, whole(0, unit="minutes", seconds=60, clamp=True))
-    proxy_cache_dir: str = _ignored("", TEXT, _UNUSED)
-    myproxy_logon_command: str = _ignored("myproxy-logon", TEXT, _PROXIES)
-    override_vmtype: bool = _ignored(False, BOOLEAN, _CONTEXT)
+    proxy_cache_dir: Path | None = _changed(
+        None, PATH, "The VMs' own proxies are kept there, else in state_dir; v1 never used it."
+    )
+    myproxy_logon_command: str = _honoured("myproxy-logon", TEXT)
+    override_vmtype: bool = _honoured(False, BOOLEAN)
     vm_reqs_from_condor_reqs: bool = _ignored(
         False, BOOLEAN, "Memory, Cpus and Disk in a job's requirements always count."
     )
     adjust_insufficient_resources: bool = _ignored(False, BOOLEAN, "It only changed a line of v1's log.")
-    use_cloud_init: bool = _ignored(True, BOOLEAN, _CONTEXT)
-    default_yaml: str = _ignored("", TEXT, _CONTEXT)
-    validate_yaml: bool = _ignored(False, BOOLEAN, _CONTEXT)
+    use_cloud_init: bool = _honoured(True, BOOLEAN)
+    default_yaml: str = _honoured("", TEXT)
+    validate_yaml: bool = _changed(
+        False, BOOLEAN, "A job's bad part bars its VM and is explained with the job; v1 held the job."
+    )
     retire_reallocate: bool = _ignored(True, BOOLEAN, "VMs that no longer fit their cloud's allowance always retire.")
-    use_pyopenssl: bool = _ignored(False, BOOLEAN, _PROXIES)
+    use_pyopenssl: bool = _ignored(False, BOOLEAN, "Certificates are always read by openssl_path.")
     monitor_url: str = _ignored("", TEXT, _LATER)
 
     state_dir: Path = _new(
@@ -253,10 +257,10 @@ class JobDefaults:
     default_vminstancetypelist: Mapping[str, str] = _honoured({}, PAIRS)
     default_vmmaximumprice: float = _honoured(0.0, number(0))
     default_vmproxynonboot: bool = _changed(False, BOOLEAN, "It is read from [job]; v1 crashed when it was set.")
-    default_vmuserdata: tuple[str, ...] = _ignored((), LIST, _CONTEXT)
+    default_vmuserdata: tuple[str, ...] = _honoured((), LIST)
     default_targetclouds: tuple[str, ...] = _honoured((), LIST)
-    default_vmamiconfig: str = _ignored("", TEXT, _CONTEXT)
-    default_vminjectca: bool = _ignored(True, BOOLEAN, _CONTEXT)
+    default_vmamiconfig: tuple[str, ...] = _honoured((), LIST)
+    default_vminjectca: bool = _honoured(True, BOOLEAN)
     default_vmjobpercore: bool = _honoured(False, BOOLEAN)
 
 

@@ -16,7 +16,10 @@ from cloudsched.store import rows, tables
 from cloudsched.store.connect import Writing
 
 _ENGINE_COLUMNS = frozenset(
-    ("status", "override_status", "blocked_clouds", "block_time", "banned", "ban_time", "failed_boot_reason")
+    (
+        *("status", "override_status", "blocked_clouds", "block_time", "banned", "ban_time", "failed_boot_reason"),
+        "x509userproxy_expiry_time",
+    )
 )
 """Columns the engine decides: a report of the batch system changes them only by changing the job's status."""
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 TOPICS = ("clouds", "vms", "jobs", "shapes", "machines", "limits", "wishes", "outcomes")
 """One column each in the state row: the index of the last commit that changed the topic."""
@@ -217,6 +217,7 @@ jobs = _table(
     _text("myproxy_server", nullable=True),
     _text("myproxy_server_port", nullable=True),
     _text("myproxy_creds_name", nullable=True),
+    _text("x509userproxy_expiry_time", nullable=True),
     _json("failed_boot_reason"),
     _text("problem"),
     _text("hold_reason"),
