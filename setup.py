@@ -22,7 +22,8 @@ setup(
     package_data={"cloudsched": ["py.typed"]},
     install_requires=["falcon>=4.0", "waitress>=3.0", "requests>=2.31", "sqlalchemy>=2.0.30", "prometheus-client>=0.20"],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3.6", "webtest>=3.0.4", "hypothesis>=6.100"],
+        "htcondor": ["htcondor>=25", "pyyaml>=6"],
+        "test": ["pytest>=8", "pytest-xdist>=3.6", "webtest>=3.0.4", "hypothesis>=6.100", "htcondor>=25", "pyyaml>=6"],
         "check": ["ruff==0.17.6", "mypy==2.4.1", "types-requests>=2.31"],
     },
     entry_points={

@@ -18,6 +18,7 @@ from cloudsched.engine.apply import Apply
 from cloudsched.engine.bans import Bans
 from cloudsched.engine.boots import Boots
 from cloudsched.engine.calls import Calls
+from cloudsched.engine.contexts import Contexts
 from cloudsched.engine.endings import Endings
 from cloudsched.engine.inventory import record_inventory
 from cloudsched.engine.loop import Engine, Stages
@@ -134,9 +135,17 @@ class Scheduler:
             return [vm for vm in vms.all_vms(connection) if not vm.released]
 
     def _stages(self) -> Stages:
-        boots = Boots(self._config, self._places, self._bans)
+        boots = Boots(self._config, self._places, self._bans, self._contexts())
         apply = Apply(self._store, self._places, boots, self._endings, self._reloads)
         return Stages(self._store, self._config, self._polls, self._calls, Observer(), apply, self._batch.forget_jobs)
+
+    def _contexts(self) -> Contexts | None:
+        """VMs that join HTCondor are told how by cloud-init; the embedded batch's workers are started with all."""
+        if self._config.global_.batch_system != "htcondor" or self._played:
+            return None
+        contexts = Contexts(self._config)
+        contexts.check()
+        return contexts
 
     def _hold_off(self, uid: str, seconds: int) -> None:
         self._engine.hold_off(uid, seconds)
