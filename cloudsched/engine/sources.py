@@ -55,11 +55,14 @@ def read_own(path: Path, owner: str, directory: int | None = None) -> OwnFile:
         descriptor = os.open(path if directory is None else path.name, flags, dir_fd=directory)
     except (OSError, ValueError) as ex:
         raise BadRequirement(f"The file {path} cannot be read: {_reason(ex)}.") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_uid != uid:
             raise BadRequirement(f"The file {path} is not used: it is no regular file of {owner}'s.")
-        content = file.read(LARGEST + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(LARGEST + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > LARGEST:
         raise BadRequirement(f"The file {path} is not used: it is larger than {LARGEST} bytes.")
     changed = (found.st_mtime_ns, found.st_ino)
@@ -93,15 +96,17 @@ def _get(url: SplitResult, until: float) -> tuple[str, bytes]:
     connection = kind(url.hostname, url.port, timeout=_SILENCE_SECONDS)
     try:
         connection.connect()
-        _check_reached(connection.sock.getpeername()[0])
+        check_reached(connection.sock.getpeername()[0])
         target = (url.path or "/") + (f"?{url.query}" if url.query else "")
         connection.request("GET", target, headers={"User-Agent": "cloudsched", "Connection": "close"})
-        return _answer(connection.getresponse(), until)
+        with connection.getresponse() as response:
+            return _answer(response, until)
     finally:
         connection.close()
 
 
-def _check_reached(text: str) -> None:
+def check_reached(text: str) -> None:
+    """Refuse the address that a name led to when only this host can reach it. Raises BadRequirement."""
     address = ipaddress.ip_address(text.partition("%")[0])
     mapped = getattr(address, "ipv4_mapped", None) or address
     if mapped.is_link_local or mapped.is_multicast or mapped.is_unspecified:
