@@ -1,6 +1,7 @@
-# One name per command. `make run` and `make test` need Python 3.11+ and make, nothing else.
+# One name per command. `make run` and `make test` need Python 3.11 or newer and make, nothing else.
 PYTHON ?= python3
 VENV := .venv
+BIN := $(VENV)/bin
 WORKERS ?= 4
 
 .PHONY: help run install test check soak clean
@@ -9,22 +10,33 @@ help:
 	@echo "make run      install, then run scheduler, admin and info daemon here"
 	@echo "make test     install, then run the whole suite"
 	@echo "make check    lint, types, unit and WSGI tests: under a minute"
-	@echo "make install  .venv with everything in it"
 	@echo "make soak     the long kill and fault runs"
+	@echo "make install  .venv with everything in it"
 
 run: install
-	@exec $(VENV)/bin/cloud_scheduler
+	@exec $(BIN)/cloud_scheduler
 
 install: $(VENV)/.installed
 
 $(VENV)/.installed: setup.py pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("cloudsched needs Python 3.11 or newer, this is %d.%d: make PYTHON=python3.11 ..." % sys.version_info[:2])'
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("cloudsched needs Python 3.11 or newer, and this is %d.%d: try make PYTHON=python3.11" % sys.version_info[:2])'
 	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check]'
 	@touch $@
 
-test: install check
-	@echo all
+lint: install
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+
+check: lint
+	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow and not real"
+
+test: lint
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+soak: install
+	@CLOUDSCHED_SOAK=1 $(BIN)/python -m pytest -m slow tests/test_kill.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

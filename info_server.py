@@ -1,54 +1,24 @@
-"""The information daemon as a command: configuration, state, application, service."""
+"""The information daemon as a command."""
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from cloudsched import __version__, logs
-from cloudsched.config import find, load
-from cloudsched.errors import CloudschedError
+from cloudsched.config import Config
 from cloudsched.info import create_app
 from cloudsched.store import Store
-from cloudsched.web.serve import Endpoint, serve
+from cloudsched.web.daemon import Daemon, Service, run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until told to stop; returns the exit status."""
-    options = _parser().parse_args(argv)
-    given = {"info_server_port": options.port, "info_listen": options.listen}
-    overrides = {("global", name): text for name, text in given.items() if text is not None}
-    try:
-        config = load(overrides, os.environ, options.config_file or find(os.environ))
-        logs.set_up(config.logging, stderr=True)
-        settings = config.global_
-        app = create_app(Store.open(settings.database_url, settings.state_dir, read_only=True), config)
-        endpoint = Endpoint(
-            settings.info_listen, settings.info_server_port, settings.threads, with_parent=options.exit_with_parent
-        )
-        serve(app, endpoint, ready=_say_ready)
-    except CloudschedError as ex:
-        sys.stderr.write(f"info_server: {ex}\n")
-        return 1
-    return 0
+    return run(Daemon("info", "Serve the scheduler's state, read-only, over HTTP.", _service), argv)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("info_server", description="Serve the scheduler's state, read-only, over HTTP.")
-    parser.add_argument("-f", "--config-file", type=Path, metavar="FILE", help="the main configuration file")
-    parser.add_argument("--port", help="the port, instead of info_server_port (8111); 0 for any free one")
-    parser.add_argument("--listen", metavar="ADDRESS", help="an address or unix:PATH, instead of info_listen")
-    parser.add_argument("--exit-with-parent", action="store_true", help="stop when standard input ends")
-    parser.add_argument("--version", action="version", version=f"Cloud Scheduler {__version__}")
-    return parser
-
-
-def _say_ready(url: str) -> None:
-    sys.stdout.write(f"Listening on {url}\n")
-    sys.stdout.flush()
+def _service(config: Config) -> Service:
+    store = Store.open(config.global_.database_url, config.global_.state_dir, read_only=True)
+    return Service(create_app(store, config))
 
 
 if __name__ == "__main__":

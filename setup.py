@@ -20,10 +20,25 @@ setup(
     package_dir={"cloudsched.clients": "clients"},
     py_modules=["admin_server", "info_server"],
     package_data={"cloudsched": ["py.typed"]},
-    install_requires=["falcon>=4.0", "waitress>=3.0", "requests>=2.31", "sqlalchemy>=2.0.30", "prometheus-client>=0.20"],
+    install_requires=[
+        "falcon>=4.0",
+        "waitress>=3.0",
+        "requests>=2.31",
+        "sqlalchemy>=2.1",
+        "prometheus-client>=0.20",
+    ],
     extras_require={
         "htcondor": ["htcondor>=25", "pyyaml>=6"],
-        "test": ["pytest>=8", "pytest-xdist>=3.6", "webtest>=3.0.4", "hypothesis>=6.100", "htcondor>=25", "pyyaml>=6"],
+        "postgresql": ["psycopg[binary]>=3.1"],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "webtest>=3.0.4",
+            "hypothesis>=6.100",
+            "psycopg[binary]>=3.1",
+            "htcondor>=25",
+            "pyyaml>=6",
+        ],
         "check": ["ruff==0.17.6", "mypy==2.4.1", "types-requests>=2.31"],
     },
     entry_points={

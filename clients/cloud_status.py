@@ -143,14 +143,16 @@ def _config(given: Mapping[str, str]) -> Config:
     """The status client's own file, with v1's two complaints about it (PARITY 4.2)."""
     named = given.get("config_file")
     path = files.expand(Path(named), os.environ) if named else files.find(os.environ, files.STATUS)
-    if path is None:
-        print(NO_FILE, file=sys.stderr)
     try:
-        return invocation.load_config("info", given, path if path and path.exists() else None)
+        config = invocation.load_config("info", given, path if path and path.exists() else None)
     except ConfigError as ex:
         if "info_server_port" in ex.problem and ex.path != COMMAND_LINE:
             print(BAD_PORT)
         raise
+    # An installation of this account's own needs no file; without one either, v1's warning stands (PARITY 4.2).
+    if path is None and not config.global_.state_dir.is_dir():
+        print(NO_FILE, file=sys.stderr)
+    return config
 
 
 if __name__ == "__main__":

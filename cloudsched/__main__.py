@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from cloudsched import __version__, logs
 from cloudsched.config import Config, document, find, load, show, with_clouds
@@ -70,8 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     state = commands.add_parser("state", help="dump or load the whole state")
     verbs = state.add_subparsers(title="verbs", metavar="", required=True)
     dumping = verbs.add_parser("dump", help="write the state as JSON lines")
-    dumping.add_argument("file", metavar="FILE|-", help="a new file, or - for standard output")
-    dumping.add_argument("--with-secrets", action="store_true", help="include secrets; FILE gets mode 0600")
+    dumping.add_argument("file", metavar="FILE|-", help="where to (mode 0600), or - for standard output")
+    dumping.add_argument("--with-secrets", action="store_true", help="include what jobs may hold of secrets")
     dumping.set_defaults(command="dump")
     loading = verbs.add_parser("load", help="read a dump into the state")
     loading.add_argument("file", metavar="FILE|-", help="a dump, or - for standard input")
@@ -107,10 +106,12 @@ def _print_config(options: argparse.Namespace) -> int:
 def _dump(options: argparse.Namespace) -> int:
     settings = _configured(options).global_
     store = Store.open(settings.database_url, settings.state_dir, read_only=True)
-    out = sys.stdout if options.file == "-" else _created(Path(options.file), private=options.with_secrets)
+    out = sys.stdout if options.file == "-" else dump.open_private(options.file)
     try:
         dump.dump(store, out, with_secrets=options.with_secrets, version=__version__, now=int(time.time()))
         out.flush()
+    except BrokenPipeError:
+        raise
     except OSError as ex:
         raise ConfigError(f"The dump cannot be written: {ex.strerror}.", path=options.file) from ex
     finally:
@@ -118,20 +119,9 @@ def _dump(options: argparse.Namespace) -> int:
     return 0
 
 
-def _created(path: Path, *, private: bool) -> Any:
-    try:
-        return dump.open_private(str(path)) if private else path.open("x", encoding="utf-8")
-    except OSError as ex:
-        raise ConfigError(f"The dump cannot be written: {ex.strerror}.", path=str(path)) from ex
-
-
 def _load(options: argparse.Namespace) -> int:
     settings = _configured(options).global_
-    try:
-        # Descriptor 0 stays open: it is not ours to close.
-        lines = open(0 if options.file == "-" else options.file, encoding="utf-8", closefd=options.file != "-")  # noqa: SIM115
-    except OSError as ex:
-        raise ConfigError(f"The dump cannot be read: {ex.strerror}.", path=options.file) from ex
+    lines = dump.open_document("/dev/stdin" if options.file == "-" else options.file)
     with lines:
         store = Store.open(settings.database_url, settings.state_dir)
         counts = dump.load(store, lines, path=options.file, replace=options.replace)
@@ -142,7 +132,7 @@ def _load(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     config = _embedded(_clouded(_configured(options), options))
-    logs.set_up(config.logging, stderr=True)
+    logs.set_up(config.logging, config.global_.log_dir)
     for warning in config.warnings:
         log.warning("%s", warning)
     settings = config.global_
@@ -154,7 +144,10 @@ def _run(options: argparse.Namespace) -> int:
         scheduler.start()
         daemons = Daemons(() if options.no_servers else _DAEMONS, *_like(config))
         try:
-            _announce(config, daemons.start())
+            urls = daemons.start()
+            if urls is None:
+                return 1
+            _announce(config, urls)
             threading.Thread(target=_supervise, args=(daemons, stop), name="Supervisor", daemon=True).start()
             scheduler.run(stop)
             # Only an asked-for end destroys VMs: after a failure of ours they and their jobs go on (PARITY 6.1).
@@ -214,7 +207,9 @@ def _supervise(daemons: Daemons, stop: threading.Event) -> None:
 def _like(config: Config) -> tuple[list[str], dict[str, str]]:
     """Options and environment with which the daemons resolve the same configuration as we did."""
     argv = ["-f", str(config.path)] if config.path else []
-    return argv, {"CLOUDSCHED_GLOBAL_STATE_DIR": str(config.global_.state_dir)}
+    settings = config.global_
+    given = {"STATE_DIR": settings.state_dir, "CLOUD_RESOURCE_CONFIG": settings.cloud_resource_config}
+    return argv, {f"CLOUDSCHED_GLOBAL_{name}": str(value) for name, value in given.items() if value is not None}
 
 
 def _announce(config: Config, urls: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@
     ├── DocumentError          a state document (dump) is wrong
     ├── BadRequest             a client's parameter is wrong
     ├── NotFound               a cloud, VM, job, user or operation that is not there
+    ├── Forbidden              whoever asks may not have this
     ├── Conflict               the thing is there but not in a state that allows this
     ├── MissingExtra           an optional library is needed and absent
     ├── StateError
@@ -69,6 +70,10 @@ class NotFound(CloudschedError):
     def __init__(self, kind: str, name: str, *, v1_text: str = "") -> None:
         self.kind, self.name, self.v1_text = kind, name, v1_text
         super().__init__(f"There is no {kind} {name!r}.")
+
+
+class Forbidden(CloudschedError):
+    """Whoever asks may not have this, and the same question again will not be answered otherwise."""
 
 
 class Conflict(CloudschedError):

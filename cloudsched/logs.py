@@ -1,4 +1,8 @@
-"""The processes' own logs, by v1's `[logging]` options (PARITY 7.1)."""
+"""The processes' own logs, by v1's `[logging]` options (PARITY 7.1).
+
+Each process has a file of its own, as none could rotate another's: the scheduler's is `log_location`, or
+`cloud_scheduler.log` in the state directory's `log/`; a daemon's has the daemon's name in it.
+"""
 
 from __future__ import annotations
 
@@ -14,24 +18,34 @@ NAME = "cloudscheduler"
 _NAMES = (NAME, "cloudsched", "waitress")
 """v1's logger, our modules', and the web server's: all go to one place."""
 
+SCHEDULER = "cloud_scheduler"
 VERBOSE = logging.DEBUG - 1
+_DEFAULT_SIZE = 16 * 1024 * 1024
 
 
-def set_up(options: Logging, *, stderr: bool = False) -> None:
-    """Send the log where the options say; to standard error too when they say nowhere and `stderr` is set.
+def set_up(options: Logging, log_dir: Path, process: str = SCHEDULER) -> None:
+    """Send this process's log where the options say; without `log_location` also to standard error.
 
-    Raises ConfigError for a log file or syslog that cannot be opened.
+    There a daemon says only what is wrong: its scheduler, or whoever started it, has its own to say. Raises
+    ConfigError for a log file or syslog that cannot be opened.
     """
     logging.addLevelName(VERBOSE, "VERBOSE")
-    handlers = _handlers(options)
-    if options.log_stdout or (stderr and not handlers):
+    try:
+        handlers = [_file(_path(options, log_dir, process), options)]
+        if options.log_syslog:
+            handlers.append(logging.handlers.SysLogHandler("/dev/log"))
+    except OSError as ex:
+        raise ConfigError(f"The log cannot be opened: {ex.strerror} ({ex.filename or '/dev/log'}).") from ex
+    if options.log_stdout or options.log_location is None:
         handlers.append(logging.StreamHandler(sys.stderr))
+        quiet = process != SCHEDULER and not options.log_stdout
+        handlers[-1].setLevel(logging.WARNING if quiet else logging.NOTSET)
     for handler in handlers:
         handler.setFormatter(logging.Formatter(options.log_format))
     for name in _NAMES:
         logger = logging.getLogger(name)
         logger.propagate = False
-        logger.handlers = handlers or [logging.NullHandler()]
+        logger.handlers = handlers
     set_level(options.log_level)
 
 
@@ -41,20 +55,18 @@ def set_level(level: str) -> None:
         logging.getLogger(name).setLevel(VERBOSE if level == "VERBOSE" else level)
 
 
-def _handlers(options: Logging) -> list[logging.Handler]:
-    handlers: list[logging.Handler] = []
-    try:
-        if options.log_location is not None:
-            handlers.append(_file(options.log_location, options.log_max_size))
-        if options.log_syslog:
-            handlers.append(logging.handlers.SysLogHandler("/dev/log"))
-    except OSError as ex:
-        raise ConfigError(f"The log cannot be opened: {ex.strerror} ({ex.filename or '/dev/log'}).") from ex
-    return handlers
+def _path(options: Logging, log_dir: Path, process: str) -> Path:
+    if options.log_location is None:
+        log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return log_dir / f"{process}.log"
+    given = options.log_location
+    return given if process == SCHEDULER else given.with_name(f"{given.stem}.{process}{given.suffix}")
 
 
-def _file(path: Path, max_size: int | None) -> logging.Handler:
-    """Rotating by size without old copies, else re-opened when something else has moved it (as v1)."""
-    if max_size is not None:
-        return logging.handlers.RotatingFileHandler(path, maxBytes=max_size, encoding="utf-8")
-    return logging.handlers.WatchedFileHandler(path, encoding="utf-8")
+def _file(path: Path, options: Logging) -> logging.Handler:
+    """Rotating by size, keeping one old file, where a size is set or the place is ours; else re-opened when something
+    else has moved it (as v1)."""
+    if options.log_max_size is None and options.log_location is not None:
+        return logging.handlers.WatchedFileHandler(path, encoding="utf-8")
+    size = options.log_max_size or _DEFAULT_SIZE
+    return logging.handlers.RotatingFileHandler(path, maxBytes=size, backupCount=1, encoding="utf-8")

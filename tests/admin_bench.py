@@ -17,6 +17,7 @@ from cloudsched.config import Config, Global
 from cloudsched.model.wishes import Aspect, OutcomeState, Wish
 from cloudsched.store import Store, limits, locks, operations
 from cloudsched.store.watch import Watch
+from cloudsched.web.auth import read_token
 
 Ending = tuple[OutcomeState, dict[str, Any]]
 Decide = Callable[[Wish], Ending]
@@ -71,7 +72,10 @@ def make_config(tmp_path: Path, **options: Any) -> Config:
 def bench(tmp_path: Path, **options: Any) -> Iterator[Bench]:
     """A daemon beside a settling engine."""
     store = make_store(tmp_path)
-    made = Bench(store, Client(create_app(store, make_config(tmp_path, **options))))
+    config = make_config(tmp_path, **options)
+    made = Bench(store, Client(create_app(store, config)))
+    if config.global_.admin_auth == "token":
+        made.client.authorization = ("Bearer", read_token(config.global_.admin_token_file))
     with settling(made):
         yield made
     store.close()

@@ -17,7 +17,7 @@ ID = "condor.heprc.example.org#10.0#1480000010"
 
 @pytest.fixture
 def admin(tmp_path: Path) -> Iterator[Bench]:
-    with bench(tmp_path) as made:
+    with bench(tmp_path, admin_auth="token") as made:
         made.endings["submit"] = (OutcomeState.DONE, {"cluster": 13, "jobs": 3})
         yield made
 
@@ -35,6 +35,24 @@ def test_submit_for_an_owner_answers_json_when_asked(admin: Bench) -> None:
     answer = admin.client.post_json("/jobs", body, headers=JSON)
     assert (answer.status_int, answer.json["targets"][0]["detail"]) == (201, {"cluster": 13, "jobs": 3})
     assert admin.asked()[0][1] == "alice"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only a root daemon refuses clients it does not know")
+def test_root_daemon_without_authentication_takes_no_jobs(tmp_path: Path) -> None:
+    with bench(tmp_path, admin_auth="none") as made:
+        answer = made.client.post_json("/jobs", {"submit": SUBMIT, "initialdir": "/tmp"}, headers=JSON)
+        assert (answer.status_int, answer.json["code"]) == (403, "forbidden")
+        assert made.asked() == []
+
+
+@pytest.mark.parametrize("ask", ["hold", "release", "remove"])
+def test_reason_is_kept_with_the_wish(admin: Bench, ask: str) -> None:
+    body = {"reason": "disk is full"}
+    if ask == "remove":
+        admin.client.delete_json("/jobs/10.0", body)
+    else:
+        admin.client.put_json("/jobs/10.0", {"action": ask, **body})
+    assert [wish.reason for wish in admin.seen] == ["disk is full"]
 
 
 def test_wrong_submit_description_is_400_with_the_line(admin: Bench) -> None:

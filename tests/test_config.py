@@ -137,7 +137,7 @@ def test_condor_option_in_the_file_selects_htcondor(tmp_path: Path) -> None:
         ("scheduling_metric: x", "= 'x': it must be slot, memory, memory_cpu or memory_cpu_storage."),
         ("job_distribution_type: x", "= 'x': it must be normal or split."),
         ("admin_auth: x", "= 'x': it must be token, none or closed."),
-        ("state_dir:", "= '': it must be a path without '?'."),
+        ("state_dir:", "= '': it must be a path."),
         ("admin_listen: 1.2.3.4:80", "it must be an IP address, a host name or unix:PATH"),
         ("admin_listen: 1.2.3", "it must be an IP address, a host name or unix:PATH"),
         ("admin_listen: unix:", "it must be an IP address, a host name or unix:PATH"),

@@ -76,8 +76,8 @@ def test_simulated_kind_needs_no_adapter(tmp_path: Path) -> None:
     ("text", "reason"),
     [
         ("cloud_type: AmazonEC2\nhost: h\n", "missing: access_key_id, memory, regions, secret_access_key, security"),
-        ("cloud_type: Nimbus\n", "cloud_type Nimbus is not known; available are fake, local"),
-        ("vm_slots: 1\n", "cloud_type (missing) is not known; available are fake, local"),
+        ("cloud_type: Nimbus\n", "cloud_type Nimbus is not known; available are local"),
+        ("vm_slots: 1\n", "cloud_type (missing) is not known; available are local"),
         ("cloud_type: local\nvm_slots: some\n", "vm_slots = 'some' must be a whole number, 0 or more"),
         ("cloud_type: local\nmemory: 1,2\n", "memory = '1,2' must be a whole number, 0 or more"),
         ("cloud_type: local\nenabled: perhaps\n", "enabled = 'perhaps' must be yes, true, on, 1, no, false"),

@@ -58,9 +58,7 @@ def eventful() -> Snapshot:
         Wish(4, 1, "job", "h#1.0#1", Aspect.REMOVE),
     )
     machines = tuple(a_slot(vm, busy=vm.uid in busy) for vm in vms if vm.uid in busy | {"idle"})
-    return a_snapshot(
-        clouds, (a, b, h), vms=vms, groups=groups, machines=machines, wishes=wishes, user_limits={"B": 4}
-    )
+    return a_snapshot(clouds, (a, b, h), vms=vms, groups=groups, machines=machines, wishes=wishes, user_limits={"B": 4})
 
 
 def test_every_kind_of_order_occurs_in_the_eventful_state() -> None:

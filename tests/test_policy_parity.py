@@ -50,9 +50,7 @@ def test_one_plan_ends_where_v1_ended(running: dict[str, int], waiting: dict[str
     for _ in range(free + 1):
         v1_cycle(expected, left, slots)
     shapes = {name: a_shape(*name.split(":")) for name in TYPES}
-    vms = [
-        a_vm(f"{name}{number}", user=name[0], vmtype=name[2]) for name in TYPES for number in range(running[name])
-    ]
+    vms = [a_vm(f"{name}{number}", user=name[0], vmtype=name[2]) for name in TYPES for number in range(running[name])]
     groups = [a_group(shapes[name], running[name], JobStatus.RUNNING) for name in TYPES if running[name]]
     groups += [a_group(shapes[name], waiting[name]) for name in TYPES if waiting[name]]
     snapshot = a_snapshot(

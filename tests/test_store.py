@@ -213,8 +213,10 @@ def _other_process_begins(store: Store) -> str:
 
 
 def test_a_closed_store_keeps_no_descriptor(store: Store) -> None:
-    Watch(store).wishes()
+    watch = Watch(store)
+    watch.wishes()
     store.state()
+    watch.close()
     store.close()
     held = [entry.readlink() for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
     assert not [name for name in held if str(name).startswith(str(store.path))]
@@ -261,7 +263,9 @@ def test_a_wrong_url_is_named(tmp_path: Path, url: str, error: type[Exception], 
 def test_any_directory_name_holds_a_state(tmp_path: Path, name: str) -> None:
     directory = tmp_path / name
     opened = Store.open(f"sqlite:///{quote(str(directory / 'state.db'))}", directory)
-    Watch(opened).wishes()
+    watch = Watch(opened)
+    assert watch.wishes() == 1
+    watch.close()
     opened.close()
     assert (directory / "state.db").exists()
 

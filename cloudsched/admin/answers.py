@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from cloudsched.admin.waiting import Waiting
-from cloudsched.errors import NotFound
+from cloudsched.errors import NotFound, StateError
 from cloudsched.model.wishes import Operation, OutcomeState, Target
 from cloudsched.render.verbs import ACCEPTED, say
-from cloudsched.store import Store
+from cloudsched.store import Store, verbs
 from cloudsched.store.verbs import By
 from cloudsched.web import Request, Response, errors
 from cloudsched.web.negotiate import reply
 from cloudsched.web.operations import operation_document
 
+_FORGET_SECONDS = 3600
 
-def by(req: Request) -> By:
-    """Who asks, as the store records it."""
-    return By(req.context.actor, req.context.request_id)
+
+def by(req: Request, reason: str = "") -> By:
+    """Who asks, and why, as the store records it."""
+    return By(req.context.actor, req.context.request_id, reason)
 
 
 @contextmanager
@@ -58,15 +60,28 @@ class Wording:
 
 
 class Answers:
-    """What every resource of the admin daemon holds: the state, and a place to wait for outcomes."""
+    """What every resource of the admin daemon holds: the state, and a place to wait for outcomes.
 
-    def __init__(self, store: Store, waiting: Waiting) -> None:
-        self.store, self._waiting = store, waiting
+    Operations are forgotten `history_days` after they were made, as the option says.
+    """
+
+    def __init__(self, store: Store, waiting: Waiting, history_days: int) -> None:
+        self.store, self._waiting, self._history_days = store, waiting, history_days
+        self._forgot_at = 0
 
     def give(self, req: Request, resp: Response, operation: Operation, wording: Wording) -> None:
         """Wait for the outcome and answer with it, or with 202 and where to look when there is none yet."""
+        self._forget_old(operation.made_at)
         operation = self._waiting.outcome(operation, req.env.get("waitress.client_disconnected", lambda: False))
         {"running": _accepted, "failed": _failed, "done": _done}[operation.state](req, resp, operation, wording)
+
+    def _forget_old(self, now: int) -> None:
+        """Once an hour, and only while verbs come: nothing else makes these tables grow."""
+        if now - self._forgot_at < _FORGET_SECONDS:
+            return
+        self._forgot_at = now
+        with suppress(StateError):
+            verbs.forget_old(self.store, now, self._history_days)
 
 
 def _done(req: Request, resp: Response, operation: Operation, wording: Wording) -> None:

@@ -21,7 +21,7 @@ def create_app(store: Store, config: Config, waiting: Waiting | None = None) -> 
     """The application for any WSGI server; creates the token file at first. Raises ConfigError for an unusable one."""
     settings = config.global_
     token = read_token(settings.admin_token_file) if settings.admin_auth == "token" else ""
-    answers = Answers(store, waiting or waiting_room(store, config))
+    answers = Answers(store, waiting or waiting_room(store, config), settings.history_days)
     routes = {
         "/": root.Root(answers),
         "/settings": root.Settings(answers),
@@ -31,7 +31,7 @@ def create_app(store: Store, config: Config, waiting: Waiting | None = None) -> 
         "/users/{user}": users.User(answers),
         "/cloud-aliases": limits.cloud_aliases(answers),
         "/user-limits": limits.user_limits(answers),
-        "/jobs": jobs.Jobs(answers, config.job),
+        "/jobs": jobs.Jobs(answers, config.job, known_clients=config.global_.admin_auth != "none"),
         "/jobs/{job}": jobs.Job(answers),
         "/operations/{operation}": Operations(store),
     }

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from cloudsched.admin.answers import Answers, Wording, by, worded
 from cloudsched.batch import submit
 from cloudsched.config import JobDefaults
+from cloudsched.errors import Forbidden
 from cloudsched.model.wishes import Aspect, Operation
 from cloudsched.render.verbs import SUBMITTED, say
 from cloudsched.store import verbs
@@ -22,6 +23,7 @@ ACTIONS = {
     "release": (Aspect.RELEASE, "Job {job} released."),
     "remove": (Aspect.REMOVE, "Job {job} removed."),
 }
+REASON = Parameter("reason")
 ACTION = Parameter("action", params.word("hold", "release"), required=True)
 SUBMIT = (
     Parameter("submit", required=True),
@@ -33,14 +35,19 @@ SUBMIT = (
 class Jobs:
     """The queue."""
 
-    def __init__(self, answers: Answers, defaults: JobDefaults) -> None:
-        self._answers, self._defaults = answers, defaults
+    def __init__(self, answers: Answers, defaults: JobDefaults, *, known_clients: bool) -> None:
+        self._answers, self._defaults, self._known_clients = answers, defaults, known_clients
 
     def on_post(self, req: Request, resp: Response) -> None:
         """POST a submit description: 201, or 400 with the line that is wrong.
 
         `initialdir` is the absolute directory it is submitted from, `owner` an account, by default the daemon's own.
+        Who may submit runs commands, so a root daemon takes none from clients it does not know: 403.
         """
+        if not self._known_clients and os.geteuid() == 0:
+            raise Forbidden(
+                "With admin_auth = none a scheduler that runs as root takes no jobs: set admin_auth = token."
+            )
         given = params.read(req, *SUBMIT)
         owner = given.get("owner") or _own_account()
         text, directory = given["submit"], given["initialdir"]
@@ -56,18 +63,20 @@ class Job:
         self._answers = answers
 
     def on_put(self, req: Request, resp: Response, job: str) -> None:
-        """PUT hold or release."""
-        self._ask(req, resp, job, params.read(req, ACTION)["action"])
+        """PUT hold or release; `reason` is kept with the job."""
+        given = params.read(req, ACTION, REASON)
+        self._ask(req, resp, job, (given["action"], given.get("reason", "")))
 
     def on_delete(self, req: Request, resp: Response, job: str) -> None:
-        """DELETE: remove the job from the queue, ending it when it runs."""
-        params.read(req)
-        self._ask(req, resp, job, "remove")
+        """DELETE: remove the job from the queue, ending it when it runs; `reason` is kept with it."""
+        given = params.read(req, REASON)
+        self._ask(req, resp, job, ("remove", given.get("reason", "")))
 
-    def _ask(self, req: Request, resp: Response, job: str, action: str) -> None:
+    def _ask(self, req: Request, resp: Response, job: str, asked: tuple[str, str]) -> None:
+        action, reason = asked
         aspect, text = ACTIONS[action]
         with worded({"job": NO_JOB}):
-            operation = verbs.wish_job(self._answers.store, by(req), job, aspect)
+            operation = verbs.wish_job(self._answers.store, by(req, reason), job, aspect)
         self._answers.give(req, resp, operation, Wording(lambda _: say(text, job=job)))
 
 

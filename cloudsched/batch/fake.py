@@ -63,6 +63,11 @@ class FakeBatch:
             queue.changed.clear()
             return JobDelta(tuple(queue.jobs[job_id] for job_id in ids), (), complete, server_time=now)
 
+    def reconnect(self) -> None:
+        """Tell everything anew, as to a process that has just been started."""
+        with self._lock:
+            self._queue.told = False
+
     def machines(self) -> list[Machine]:
         """Every slot that has joined."""
         with self._lock:

@@ -35,7 +35,7 @@ _AZURE = frozenset({"blob_url", "password", "regions", "tenant_name", "username"
 
 CLOUD_KINDS: Mapping[str, CloudKind] = {
     "local": CloudKind(fixed_address="localhost", built=True),
-    "fake": CloudKind(address="host", built=True),
+    "fake": CloudKind(address="host"),
     "amazonec2": _EC2,
     "eucalyptus": _EC2,
     "openstack": _EC2,

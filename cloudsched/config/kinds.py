@@ -106,7 +106,7 @@ def _boolean(text: str) -> bool:
 
 
 def _directory(text: str) -> Path:
-    if not text or "?" in text:
+    if not text:
         raise ValueError(text)
     return Path(text)
 
@@ -158,7 +158,7 @@ def _log_format(text: str) -> str:
 TEXT = Kind("any text", str)
 BOOLEAN = Kind("yes, true, on, 1, no, false, off or 0", _boolean)
 PATH = or_none(Kind("a path", Path))
-DIRECTORY = Kind("a path without '?'", _directory)
+DIRECTORY = Kind("a path", _directory)
 LIST = Kind("a comma-separated list", _items)
 PAIRS = Kind("VALUE or CLOUD:VALUE, CLOUD:VALUE, ...", _pairs)
 PORT = whole(0, 65535)

@@ -11,6 +11,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar, cast
+from urllib.parse import quote
 
 from cloudsched.config import kinds
 from cloudsched.config.kinds import (
@@ -211,7 +212,7 @@ class Global:
 
     def __post_init__(self) -> None:
         if not self.database_url:
-            object.__setattr__(self, "database_url", f"sqlite:///{self.state_dir / 'state.db'}")
+            object.__setattr__(self, "database_url", f"sqlite:///{quote(str(self.state_dir / 'state.db'))}")
 
     @property
     def admin_token_file(self) -> Path:

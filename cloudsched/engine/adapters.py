@@ -100,18 +100,22 @@ class Embedded:
             self._settings.socket.unlink(missing_ok=True)
 
 
-def clouds(sections: Iterable[CloudSection], config: Config, installation: str) -> dict[str, CloudAdapter]:
-    """The adapters of usable clouds by name; one that cannot be made is logged and left out."""
+def clouds(
+    sections: Iterable[CloudSection], config: Config, installation: str
+) -> tuple[dict[str, CloudAdapter], dict[str, str]]:
+    """The adapters of usable clouds by name; and of those that cannot be made the reason why."""
     found: dict[str, CloudAdapter] = {}
+    problems: dict[str, str] = {}
     for section in sections:
         make = _MAKERS.get(section.cloud.cloud_type.lower())
-        if make is None:
+        if make is None or section.cloud.unusable is not None:
             continue
         try:
             found[section.cloud.name] = make(section, config, installation)
         except CloudschedError as ex:
             log.error("Cloud %s cannot be used: %s", section.cloud.name, ex)
-    return found
+            problems[section.cloud.name] = str(ex)
+    return found, problems
 
 
 def _local(section: CloudSection, config: Config, installation: str) -> CloudAdapter:

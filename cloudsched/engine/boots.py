@@ -159,6 +159,8 @@ class Boots:
         log.warning("Booting %s on %s failed: %s", vm.uid, vm.cloud, outcome.error)
         if refusal.certain:
             vms.forget(writing, [vm.uid])
+        else:
+            vms.record_fields(writing, [{"uid": vm.uid, "reason": f"Booting failed: {outcome.error}"}])
         seconds = self.config.global_.job_ban_timeout if refusal.lasting else _BRIEFLY
         jobs.record_block(writing, Block(vm.shape, vm.cloud, now + seconds, refusal.literal), now)
         clouds.record_fields(writing, vm.cloud, {"last_error": str(outcome.error)})

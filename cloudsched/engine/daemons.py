@@ -14,8 +14,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-
-from cloudsched.errors import ConfigError
+from urllib.parse import urlsplit
 
 log = logging.getLogger("cloudscheduler")
 
@@ -44,34 +43,32 @@ class Daemons:
         self._environment = os.environ | environment
         command = [sys.executable, "-m"]
         self._children = [_Child(module, [*command, module, *argv, "--exit-with-parent"]) for module in modules]
+        self._lock = threading.Lock()
+        self._stopped = False
 
-    def start(self) -> dict[str, str]:
-        """Start the daemons; returns their URLs by module. Raises ConfigError when one cannot; none is left then."""
+    def start(self) -> dict[str, str] | None:
+        """Start the daemons; returns their URLs by module, None when one cannot: it has said why on standard error.
+
+        One after the other, so that whoever starts us twice reads one sentence. After a failure none is left.
+        """
         for child in self._children:
             self._spawn(child)
-        for child in self._children:
             if not child.ready.wait(_START_SECONDS) or not child.url:
                 self.stop()
-                # The child has said why on standard error, which is ours.
-                raise ConfigError(f"{child.module} did not start.")
+                return None
         return {child.module: child.url for child in self._children}
 
     def supervise(self) -> None:
         """Start again what has ended, after a pause that grows; call every now and then."""
-        now = time.time()
-        for child in self._children:
-            if child.process is None or child.process.poll() is None:
-                continue
-            if not child.restart_at:
-                quick = now - child.started_at < _LONGEST_PAUSE
-                child.failures = child.failures + 1 if quick else 0
-                child.restart_at = now + min(2.0**child.failures - 1, _LONGEST_PAUSE)
-                log.error("%s ended with status %s; starting it again.", child.module, child.process.returncode)
-            if now >= child.restart_at:
-                self._spawn(child)
+        with self._lock:
+            for child in self._children if not self._stopped else ():
+                if child.process is not None and child.process.poll() is not None:
+                    self._revive(child, child.process, time.time())
 
     def stop(self) -> None:
         """Ask the daemons to stop, and kill what does not."""
+        with self._lock:
+            self._stopped = True
         running = [child.process for child in self._children if child.process is not None]
         for process in running:
             process.terminate()
@@ -87,6 +84,19 @@ class Daemons:
         for child in self._children:
             child.process = None
 
+    def _revive(self, child: _Child, ended: subprocess.Popen[str], now: float) -> None:
+        if not child.restart_at:
+            quick = now - child.started_at < _LONGEST_PAUSE
+            child.failures = child.failures + 1 if quick else 0
+            child.restart_at = now + min(2.0**child.failures - 1, _LONGEST_PAUSE)
+            log.error("%s ended with status %s; starting it again.", child.module, ended.returncode)
+        if now >= child.restart_at:
+            try:
+                self._spawn(child)
+            except OSError as ex:
+                child.restart_at = now + _LONGEST_PAUSE
+                log.error("%s cannot be started: %s", child.module, ex.strerror)
+
     def _spawn(self, child: _Child) -> None:
         child.restart_at, child.started_at = 0.0, time.time()
         child.ready.clear()
@@ -94,7 +104,7 @@ class Daemons:
             child.process.stdin.close()
         # A session of its own: Ctrl-C in a terminal reaches us alone, and we stop the daemons in our own order.
         child.process = subprocess.Popen(
-            child.argv,
+            [*child.argv, *_same_port(child.url)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -113,3 +123,9 @@ class Daemons:
                     child.url = url.rstrip(".")
                     child.ready.set()
         child.ready.set()
+
+
+def _same_port(url: str) -> list[str]:
+    """A daemon that is started again listens where its clients know it, also when any port would have done at first."""
+    port = urlsplit(url).port
+    return ["--port", str(port)] if port is not None else []

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cloudsched.config.clouds import CloudSection, host_size, read_clouds
@@ -27,7 +27,7 @@ from cloudsched.engine.places import Places
 from cloudsched.engine.polls import Poll, Polls
 from cloudsched.engine.reloads import Reloads
 from cloudsched.engine.simulation import Simulation
-from cloudsched.errors import CloudschedError
+from cloudsched.errors import CloudschedError, StateError
 from cloudsched.model.actions import Destroy, Reload
 from cloudsched.model.adapters import CloudAdapter
 from cloudsched.model.clouds import Cloud
@@ -89,10 +89,14 @@ class Scheduler:
 
     def toggle_quick_exit(self) -> None:
         """SIGUSR2: on becomes off and off becomes on (PARITY 4.4)."""
-        with self._store.writing() as writing:
-            flag = not limits.read_settings(writing.connection).get("quick_exit", False)
-            limits.record_setting(writing, "quick_exit", flag)
-        log.info("Quick exit is %s.", "on" if flag else "off")
+        try:
+            with self._store.writing() as writing:
+                flag = not limits.read_settings(writing.connection).get("quick_exit", False)
+                limits.record_setting(writing, "quick_exit", flag)
+        except StateError as ex:
+            log.error("Quick exit could not be toggled: %s", ex)
+        else:
+            log.info("Quick exit is %s.", "on" if flag else "off")
 
     def stop(self, abort: threading.Event) -> None:
         """An orderly end: destroy all VMs unless quick exit is on (PARITY 9.4). `abort` gives up on the VMs."""
@@ -170,21 +174,35 @@ class Scheduler:
     def _install(self, writing: Writing, sections: tuple[CloudSection, ...]) -> list[str]:
         """Record the clouds and exchange the adapters; returns what changed."""
         recorded = clouds.all_clouds(writing.connection)
-        configured = [section.cloud for section in sections]
-        if self._played and recorded and not self._config.global_.cloud_resource_config:
-            configured = [cloud for cloud in recorded if not cloud.removed]
-        changes = record_inventory(writing, configured)
-        present = [cloud for cloud in clouds.all_clouds(writing.connection) if not cloud.unusable]
-        found = self._played.clouds(present) if self._played else self._adapters(present, sections)
+        if self._played:
+            configured = [section.cloud for section in sections]
+            if recorded and not self._config.global_.cloud_resource_config:
+                configured = [cloud for cloud in recorded if not cloud.removed]
+            changes = record_inventory(writing, configured)
+            found = self._played.clouds(each for each in clouds.all_clouds(writing.connection) if not each.unusable)
+        else:
+            found, changes = self._install_real(writing, sections, recorded)
         self._places.replace(found)
         self._polls.replace(self._all_polls(found))
         return changes
 
-    def _adapters(self, present: list[Cloud], sections: tuple[CloudSection, ...]) -> Mapping[str, CloudAdapter]:
-        """The adapters of usable clouds; a cloud that drains without being configured is reached by its record."""
-        known = {section.cloud.name: section for section in sections}
-        usable = [known.get(cloud.name) or CloudSection(cloud, cloud.options) for cloud in present]
-        return adapters.clouds(usable, self._config, self._installation)
+    def _install_real(
+        self, writing: Writing, sections: tuple[CloudSection, ...], recorded: list[Cloud]
+    ) -> tuple[Mapping[str, CloudAdapter], list[str]]:
+        """Make the adapters; a cloud whose adapter cannot be made is unusable, and listed with the reason.
+
+        A cloud that drains without being configured any more is reached by its record.
+        """
+        names = {section.cloud.name for section in sections}
+        draining = [CloudSection(cloud, cloud.options) for cloud in recorded if cloud.name not in names]
+        found, problems = adapters.clouds((*sections, *draining), self._config, self._installation)
+        configured = [
+            replace(section.cloud, unusable=problems.get(section.cloud.name, section.cloud.unusable))
+            for section in sections
+        ]
+        changes = record_inventory(writing, configured)
+        present = {cloud.name for cloud in clouds.all_clouds(writing.connection)}
+        return {name: adapter for name, adapter in found.items() if name in present}, changes
 
     def _all_polls(self, found: Mapping[str, CloudAdapter]) -> list[Poll]:
         settings = self._config.global_

@@ -41,11 +41,7 @@ def allocate(snapshot: Snapshot, settings: Global, survey: Survey, demands: Sequ
     """
     ledger = Ledger(snapshot, settings, survey)
     high = _high_priority(ledger, [each for each in demands if each.shape.high_priority])
-    kept = {
-        name: "high-priority jobs"
-        for each in high
-        for name in ledger.verdict(each).suitable
-    }
+    kept = {name: "high-priority jobs" for each in high for name in ledger.verdict(each).suitable}
     ordinary = [each for each in demands if not each.shape.high_priority]
     if settings.scheduling_algorithm == "fifo":
         return Allocation(ledger, (*high, *_fifo(ledger, ordinary, kept)), kept)

@@ -48,9 +48,7 @@ def divide(total: float, needs: Mapping[str, float], weights: Mapping[str, float
 def _weights(levels: Mapping[str, Mapping[str, Level]], wanted: Shares, settings: Global) -> Shares:
     """One unit a user; one more, weighted, for those with high-priority jobs waiting (PARITY 6.4)."""
     high = {
-        user
-        for user, types in levels.items()
-        if any(level[0] and wanted.get(name, 0) for name, level in types.items())
+        user for user, types in levels.items() if any(level[0] and wanted.get(name, 0) for name, level in types.items())
     }
     weight = settings.high_priority_job_weight
     ordinary = 1 / weight if high else 1.0

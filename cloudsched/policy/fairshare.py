@@ -135,7 +135,5 @@ def _limited(snapshot: Snapshot, wanting: Iterable[tuple[Shape, int]], held: Map
     limits = snapshot.user_limits
     by_user = {name for name, user in owners.items() if user in limits and users[user] >= limits[user]}
     return by_user | {
-        shape.uservmtype
-        for shape, _ in wanting
-        if 0 <= shape.usertype_limit <= held.get(shape.uservmtype, Held()).vms
+        shape.uservmtype for shape, _ in wanting if 0 <= shape.usertype_limit <= held.get(shape.uservmtype, Held()).vms
     }

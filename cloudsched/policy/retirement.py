@@ -111,7 +111,5 @@ def _within_reach(snapshot: Snapshot) -> Iterator[VM]:
         if cloud.unusable is None and not cloud.connection_problem and cloud.name not in snapshot.stale_clouds
     }
     return (
-        vm
-        for vm in snapshot.vms
-        if vm.cloud in reachable and not vm.destroying and vm.uid not in snapshot.in_flight
+        vm for vm in snapshot.vms if vm.cloud in reachable and not vm.destroying and vm.uid not in snapshot.in_flight
     )

@@ -13,6 +13,7 @@ Every rule here was seen to lose or tear data when broken (DESIGN 2):
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, update
+from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, select, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
@@ -30,6 +31,7 @@ from cloudsched.store import locks, tables
 from cloudsched.store.failures import translated
 
 WRITE_WAIT_SECONDS = 5.0
+_ALIVE_SECONDS = 60.0
 _SQLITE_PRAGMAS = ("busy_timeout=2000", "synchronous=FULL", "journal_size_limit=67108864", "cache_size=-16000")
 
 
@@ -96,6 +98,8 @@ class Store:
         driver, StateMismatch for another schema version, StateUnavailable where nothing can be opened (yet).
         """
         store = cls(_create_engine(url, read_only), directory, read_only=read_only)
+        if read_only and store.path is not None and not store.path.exists():
+            raise StateUnavailable(f"There is no state at {store.path} yet: start cloud_scheduler first.")
         with store._translating():
             if not read_only:
                 store._create()
@@ -161,8 +165,12 @@ class Store:
             return self._epoch
 
     def engine_alive(self) -> bool:
-        """Is a scheduler holding this state's directory now?"""
-        return locks.engine_holder(self.directory) is not None
+        """Is a scheduler at work on this state? On SQLite it holds the directory, elsewhere its heart has beaten."""
+        if self.path is not None:
+            return locks.engine_holder(self.directory) is not None
+        with self.reading() as connection:
+            newest: float | None = connection.execute(select(func.max(tables.heartbeats.c.beat_at))).scalar()
+        return newest is not None and time.time() - newest < _ALIVE_SECONDS
 
     def _create(self) -> None:
         _make_private_directory(self.directory)

@@ -51,7 +51,7 @@ def dump(store: Store, out: IO[str], *, with_secrets: bool, version: str, now: i
 
 
 def load(store: Store, lines: Iterable[str], *, path: str, replace: bool) -> dict[str, int]:
-    """Make a dump the whole state; returns how many lines of each kind it had. `path` is for complaints.
+    """Make a dump the whole state; returns how many lines of each kind came. `path` is for complaints.
 
     Everything is checked before anything is changed. Raises DocumentError with the line and what is accepted, Conflict
     when the state is not empty and `replace` is false, StateHeld while an engine runs, StateUnavailable.
@@ -139,7 +139,7 @@ def _check(lines: Iterable[str], path: str, checked: IO[str]) -> dict[str, int]:
         raise DocumentError(ex.problem, path=path, line=checking.line) from ex
     except UnicodeDecodeError as ex:
         raise DocumentError("this line is not UTF-8 text", path=path, line=checking.line + 1) from ex
-    return {kind.name: checking.counts[kind.name] for kind in KINDS}
+    return {kind.name: checking.counts[kind.name] for kind in KINDS if checking.counts[kind.name]}
 
 
 class _Checking:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, delete, func, select
+from sqlalchemy import Connection, RowMapping, and_, func, select
 
 from cloudsched.errors import NotFound
 from cloudsched.model.jobs import SHAPE_FIELDS, Job, JobDelta, JobGroup, JobStatus, Shape
@@ -181,12 +181,6 @@ def prune_finished(writing: Writing, before: int, limit: int) -> list[str]:
     table = tables.jobs
     old = select(table.c.id).where(table.c.finished_at < before).order_by(table.c.finished_at).limit(limit)
     return rows.remove(writing, table, list(writing.connection.execute(old).scalars()), topic="jobs")
-
-
-def clear(writing: Writing) -> None:
-    """Delete every shape (loading a state)."""
-    writing.connection.execute(delete(tables.shapes))
-    writing.touch("shapes")
 
 
 def _read(connection: Connection, query: Any) -> list[Job]:

@@ -10,10 +10,9 @@ from cloudsched.store.connect import Writing
 
 _STEP = 500
 _TOMBSTONES = 50_000
-OPERATION_DAYS = 30
 
 
-def prune_operations(writing: Writing, now: int, days: int = OPERATION_DAYS) -> None:
+def prune_operations(writing: Writing, now: int, days: int) -> None:
     """Admin: forget some old operations whose wishes are all settled and no longer in force.
 
     The newest wish and its operation stay, so that no number is given twice: an outcome or an order to the batch
@@ -56,7 +55,7 @@ def _prune_tombstones(writing: Writing) -> None:
         return
     revisions = select(table.c.revision).order_by(table.c.revision)
     cut = writing.connection.execute(revisions.offset(count - _TOMBSTONES // 2).limit(1)).scalar_one()
-    writing.connection.execute(delete(table).where(table.c.revision < cut))
+    writing.connection.execute(delete(table).where(table.c.revision <= cut))
     writing.connection.execute(update(tables.state).values(oldest=cut))
 
 

@@ -46,6 +46,12 @@ class _Want:
     value: Any = None
 
 
+def forget_old(store: Store, now: int, days: int) -> None:
+    """Forget some operations older than `days` that are settled and no longer in force: admin keeps its own tables."""
+    with store.writing() as writing:
+        prune_operations(writing, now, days)
+
+
 def wish_enabled(store: Store, by: By, cloud: str, enabled: bool) -> Operation:
     """Ask that a cloud may boot new VMs, or not. Raises NotFound."""
     with store.writing() as writing:
@@ -126,7 +132,6 @@ def _quick_exit(writing: Writing) -> bool:
 
 def _record(writing: Writing, by: By, verb: str, wants: Sequence[_Want]) -> Operation:
     connection = writing.connection
-    prune_operations(writing, by.at)
     operation = rows.next_id(writing, tables.operations)
     values = {"verb": verb, "actor": by.actor, "request_id": by.request_id, "reason": by.reason, "made_at": by.at}
     connection.execute(insert(tables.operations).values(id=operation, **values))

@@ -27,6 +27,7 @@ STATUSES: dict[type[Exception], tuple[HTTPStatus, str]] = {
     errors.SubmitError: (HTTPStatus.BAD_REQUEST, "bad-submit-description"),
     errors.DocumentError: (HTTPStatus.BAD_REQUEST, "bad-document"),
     errors.NotFound: (HTTPStatus.NOT_FOUND, "not-found"),
+    errors.Forbidden: (HTTPStatus.FORBIDDEN, "forbidden"),
     errors.Conflict: (HTTPStatus.CONFLICT, "conflict"),
     errors.ConfigError: (HTTPStatus.CONFLICT, "bad-configuration"),
     errors.MissingExtra: (HTTPStatus.NOT_IMPLEMENTED, "missing-extra"),

@@ -10,7 +10,7 @@ from cloudsched.model.wishes import Operation, Target, Wish
 from cloudsched.render.cells import cell
 from cloudsched.store import Store, operations
 from cloudsched.web import Request, Response, params
-from cloudsched.web.negotiate import reply
+from cloudsched.web.negotiate import reply, write_json
 
 _ID = re.compile(r"[0-9]{1,18}", re.ASCII)
 
@@ -22,12 +22,16 @@ class Operations:
         self._store = store
 
     def on_get(self, req: Request, resp: Response, operation: str) -> None:
-        """GET one operation: 200, or 404."""
+        """GET one operation, by its number or as NUMBER.json: 200, or 404."""
         params.read(req)
-        if not _ID.fullmatch(operation):
+        number = operation.removesuffix(".json")
+        if not _ID.fullmatch(number):
             raise NotFound("operation", operation)
-        found = operations.read(self._store, int(operation))
-        reply(req, resp, operation_text(found), operation_document(found))
+        found = operations.read(self._store, int(number))
+        if number != operation:
+            write_json(resp, operation_document(found))
+        else:
+            reply(req, resp, operation_text(found), operation_document(found))
 
 
 def operation_document(operation: Operation) -> dict[str, Any]:

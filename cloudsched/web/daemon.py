@@ -1,0 +1,71 @@
+"""A daemon as a command, the same for both: options, configuration, log, service, exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloudsched import __version__, logs
+from cloudsched.config import Config, find, load
+from cloudsched.errors import CloudschedError
+from cloudsched.web.app import WSGIApp
+from cloudsched.web.serve import Endpoint, serve
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """`kind` is admin or info, as in its options; `make` builds what it serves. May raise our errors."""
+
+    kind: str
+    description: str
+    make: Callable[[Config], Service]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """An application, and what to do when its service begins to stop."""
+
+    app: WSGIApp
+    stopping: Callable[[], None] = lambda: None
+
+
+def run(daemon: Daemon, argv: Sequence[str] | None = None) -> int:
+    """Serve until told to stop; returns the exit status: 0, or 1 with a sentence on standard error."""
+    options = _parser(daemon).parse_args(argv)
+    given = {f"{daemon.kind}_server_port": options.port, f"{daemon.kind}_listen": options.listen}
+    overrides = {("global", name): text for name, text in given.items() if text is not None}
+    try:
+        config = load(overrides, os.environ, options.config_file or find(os.environ))
+        logs.set_up(config.logging, config.global_.log_dir, f"{daemon.kind}_server")
+        service = daemon.make(config)
+        serve(service.app, _endpoint(daemon, config, options.exit_with_parent), _say_ready, service.stopping)
+    except CloudschedError as ex:
+        sys.stderr.write(f"{daemon.kind}_server: {ex}\n")
+        return 1
+    return 0
+
+
+def _endpoint(daemon: Daemon, config: Config, with_parent: bool) -> Endpoint:
+    settings = config.global_
+    listen, port = getattr(settings, f"{daemon.kind}_listen"), getattr(settings, f"{daemon.kind}_server_port")
+    return Endpoint(listen, port, settings.threads, with_parent=with_parent)
+
+
+def _parser(daemon: Daemon) -> argparse.ArgumentParser:
+    kind = daemon.kind
+    parser = argparse.ArgumentParser(f"{kind}_server", description=daemon.description)
+    parser.add_argument("-f", "--config-file", type=Path, metavar="FILE", help="the main configuration file")
+    parser.add_argument("--port", help=f"the port, instead of {kind}_server_port; 0 for any free one")
+    parser.add_argument("--listen", metavar="ADDRESS", help=f"an address or unix:PATH, instead of {kind}_listen")
+    parser.add_argument("--exit-with-parent", action="store_true", help="stop when standard input ends")
+    parser.add_argument("--version", action="version", version=f"Cloud Scheduler {__version__}")
+    return parser
+
+
+def _say_ready(url: str) -> None:
+    sys.stdout.write(f"Listening on {url}\n")
+    sys.stdout.flush()
