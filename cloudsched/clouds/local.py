@@ -46,6 +46,8 @@ _FIELDS: Mapping[str, Callable[[BootRequest], str]] = {
     "uid": lambda request: request.uid,
     "name": lambda request: request.name,
     "socket": lambda request: request.join.get("socket", ""),
+    "condor_host": lambda request: request.join.get("condor_host", ""),
+    "trust_domain": lambda request: request.join.get("trust_domain", ""),
     "slots": lambda request: str(request.cpucores),
     "memory": lambda request: str(request.memory),
     "storage": lambda request: str(request.storage),
@@ -124,7 +126,8 @@ class LocalCloud:
             return
         if record is None:
             record = self._prepared(request, directory)
-        _write_private(directory / "token", request.join.get("token", ""))
+        for secret in ("token", "key"):
+            _write_private(directory / secret, request.join.get(secret, ""))
         if request.user_data:
             _write_private(directory / "user-data", request.user_data)
         values = {name: read(request) for name, read in _FIELDS.items()}

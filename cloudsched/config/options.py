@@ -81,7 +81,6 @@ def _new(default: T, kind: Kind, why: str) -> T:
 
 
 _MINUTES = whole(0, unit="minutes", seconds=60)
-_HTCONDOR = "The htcondor batch system is not available in this release."
 _LIFETIME = "No cloud leases VMs for a limited time; v1 had no such cloud either."
 _UNUSED = "v1 never used it."
 _LATER = "It is not available in this release."
@@ -92,18 +91,20 @@ class Global:
     """The `[global]` options. `database_url`, when not given, is SQLite in `state_dir`."""
 
     cloud_resource_config: Path | None = _honoured(None, PATH)
-    condor_retrieval_method: str = _ignored("local", TEXT, _HTCONDOR)
-    condor_webservice_url: str = _ignored("http://localhost:8080", TEXT, _HTCONDOR)
-    condor_collector_url: str = _ignored("http://localhost:9618", TEXT, _HTCONDOR)
-    condor_q_command: str = _ignored("condor_q -l", TEXT, _HTCONDOR)
-    condor_status_command: str = _ignored("condor_status -l", TEXT, _HTCONDOR)
-    condor_status_master_command: str = _ignored("condor_status -master -l", TEXT, _HTCONDOR)
-    condor_hold_command: str = _ignored("condor_hold", TEXT, _HTCONDOR)
-    condor_release_command: str = _ignored("condor_release", TEXT, _HTCONDOR)
-    condor_off_command: str = _ignored("/usr/sbin/condor_off", TEXT, _HTCONDOR)
-    condor_on_command: str = _ignored("/usr/sbin/condor_on", TEXT, _HTCONDOR)
-    condor_advertise_command: str = _ignored("/usr/sbin/condor_advertise", TEXT, _HTCONDOR)
-    ssh_path: str = _ignored("/usr/bin/ssh", TEXT, _HTCONDOR)
+    condor_retrieval_method: str = _ignored("local", TEXT, "Only local ever worked.")
+    condor_webservice_url: str = _honoured("http://localhost:8080", TEXT)
+    condor_collector_url: str = _ignored("http://localhost:9618", TEXT, "v1 never used it; see condor_collector.")
+    condor_q_command: str = _changed(
+        "condor_q -l", TEXT, "The bindings come first; a command other than the default wins over them."
+    )
+    condor_status_command: str = _honoured("condor_status -l", TEXT)
+    condor_status_master_command: str = _honoured("condor_status -master -l", TEXT)
+    condor_hold_command: str = _honoured("condor_hold", TEXT)
+    condor_release_command: str = _honoured("condor_release", TEXT)
+    condor_off_command: str = _honoured("/usr/sbin/condor_off", TEXT)
+    condor_on_command: str = _ignored("/usr/sbin/condor_on", TEXT, _UNUSED)
+    condor_advertise_command: str = _honoured("/usr/sbin/condor_advertise", TEXT)
+    ssh_path: str = _honoured("/usr/bin/ssh", TEXT)
     openssl_path: str = _honoured("/usr/bin/openssl", TEXT)
     condor_host_on_vm: str = _honoured("", TEXT)
     condor_context_file: str = _honoured("/etc/condor/central_manager", TEXT)
@@ -114,7 +115,7 @@ class Global:
     key_file_on_vm: str = _honoured("", TEXT)
     ca_root_certs: tuple[str, ...] = _honoured((), LIST)
     ca_signing_policies: tuple[str, ...] = _honoured((), LIST)
-    cloudscheduler_ssh_key: str = _ignored("", TEXT, _HTCONDOR)
+    cloudscheduler_ssh_key: str = _honoured("", TEXT)
     info_server_port: int = _honoured(8111, PORT)
     admin_server_port: int = _changed(8112, PORT, "It sets the admin port; v1 moved the info port instead.")
     persistence_file: str = _ignored(
@@ -136,7 +137,9 @@ class Global:
     graceful_shutdown_method: str = _ignored("off", TEXT, _UNUSED)
     retire_before_lifetime: bool = _ignored(False, BOOLEAN, _LIFETIME)
     retire_before_lifetime_factor: float = _ignored(1.5, number(1), _LIFETIME)
-    cleanup_missing_vms: bool = _ignored(False, BOOLEAN, _HTCONDOR)
+    cleanup_missing_vms: bool = _changed(
+        False, BOOLEAN, "The collector forgets VMs that we know to be dead; v1 had it forget all machines of others too."
+    )
     clean_shutdown_idle: bool = _ignored(
         False, BOOLEAN, "It never acted in v1; idle VMs retire by keep-alive, and unmatched jobs are explained."
     )
@@ -165,9 +168,7 @@ class Global:
     max_starting_vm: int = _honoured(-1, whole(-1, clamp=True))
     max_destroy_threads: int = _changed(10, whole(1, clamp=True), "It takes effect; v1 always used 10.")
     max_keepalive: int = _honoured(60 * 60, whole(0, unit="minutes", seconds=60, clamp=True))
-    proxy_cache_dir: Path | None = _changed(
-        None, PATH, "The VMs' own proxies are kept there, else in state_dir; v1 never used it."
-    )
+    proxy_cache_dir: str = _ignored("", TEXT, "The VMs' own proxies are kept in state_dir; v1 never used it.")
     myproxy_logon_command: str = _honoured("myproxy-logon", TEXT)
     override_vmtype: bool = _honoured(False, BOOLEAN)
     vm_reqs_from_condor_reqs: bool = _ignored(
@@ -190,6 +191,18 @@ class Global:
     batch_system: str = _new(
         "embedded", word("embedded", "htcondor"), "Defaults to htcondor when the file sets a condor_* option."
     )
+    condor_config: Path | None = _new(None, PATH, "HTCondor's configuration file; none means HTCondor's own places.")
+    condor_collector: str = _new("", TEXT, "HOST or HOST:PORT of the collector; empty means HTCondor's COLLECTOR_HOST.")
+    condor_schedd: str = _new("", TEXT, "Name of the schedd; empty means HTCondor's SCHEDD_HOST, else this host's.")
+    condor_token_directory: Path | None = _new(None, PATH, "Where our IDTOKEN lies; none means HTCondor's own place.")
+    condor_signing_key: Path | None = _new(None, PATH, "Pool signing key that VMs' tokens are made with; none makes none.")
+    condor_trust_domain: str = _new("", TEXT, "Issuer of VMs' tokens; empty means HTCondor's TRUST_DOMAIN.")
+    condor_vm_identity: str = _new("condor", TEXT, "User part of the identity that VMs join with.")
+    condor_token_seconds: int = _new(86400, PAUSE, "How long a VM's token lasts; a VM that lives longer cannot rejoin.")
+    condor_timeout_seconds: int = _new(15, PAUSE, "How long one question to HTCondor may take.")
+    condor_history_command: str = _new("condor_history -l", TEXT, "Tells how jobs ended, without the bindings.")
+    condor_submit_command: str = _new("condor_submit", TEXT, "Submits jobs, without the bindings.")
+    condor_rm_command: str = _new("condor_rm", TEXT, "Removes jobs, without the bindings.")
     admin_listen: str = _new("127.0.0.1", LISTEN, "Where the admin daemon listens.")
     info_listen: str = _new("127.0.0.1", LISTEN, "Where the info daemon listens.")
     admin_auth: str = _new("token", word("token", "none", "closed"), "none lets v1's clients in, closed nobody.")

@@ -5,18 +5,23 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cloudsched.engine import listing
 from cloudsched.engine.polls import PollResult
+from cloudsched.engine.proxies import Proxies
 from cloudsched.errors import CloudschedError
 from cloudsched.model.vms import VM
-from cloudsched.store import Writing, clouds, jobs, machines, vms
+from cloudsched.model.wishes import Aspect
+from cloudsched.store import Writing, clouds, jobs, limits, machines, vms
 
 log = logging.getLogger("cloudscheduler")
 
 LISTED_LATE_SECONDS = 600
 """How long after its destruction a cloud may still list a VM without our taking it back."""
+
+PROXY_POLLS = {"JobProxyRefresher": Aspect.JOB_PROXY, "VMProxyRefresher": Aspect.VM_PROXY}
+"""The polls that look at proxies, under the names of v1's threads."""
 
 _RUN_SAMPLES = 10
 
@@ -32,10 +37,14 @@ class Observer:
 
     jobs_known: bool = False
     machines_known: bool = False
+    problems: dict[str, str] = field(default_factory=dict)
+    proxies: Proxies | None = None
 
     def record(self, writing: Writing, result: PollResult, now: int) -> None:
         """Record one poll's result or failure."""
         kind, _, place = result.poll.name.partition(":")
+        if not place:
+            self._record_problem(writing, kind, failure_sentence(result.error) if result.error else "")
         if result.error is not None:
             self._record_failure(writing, result, place, now)
         elif kind == "VMPoller":
@@ -43,6 +52,8 @@ class Observer:
         elif kind == "JobPoller":
             self._record_jobs(writing, result)
             self.jobs_known = True
+        elif self.proxies is not None and kind in PROXY_POLLS:
+            self.proxies.record(writing, PROXY_POLLS[kind], result.value)
         else:
             machines.record_machines(writing, result.value)
             self.machines_known = True
@@ -54,6 +65,15 @@ class Observer:
             cloud = clouds.find(writing.connection, place)
             since = cloud.errorconnect if cloud.errorconnect is not None else float(now)
             clouds.record_fields(writing, place, {"stale": True, "last_error": sentence, "errorconnect": since})
+
+    def _record_problem(self, writing: Writing, stage: str, sentence: str) -> None:
+        """Keep what the batch system's polls fail of for the diagnostics; clouds have places of their own for it."""
+        if self.problems.get(stage, "") == sentence:
+            return
+        self.problems = {name: text for name, text in self.problems.items() if name != stage}
+        if sentence:
+            self.problems[stage] = sentence
+        limits.record_setting(writing, limits.PROBLEMS, self.problems)
 
     def _record_listing(self, writing: Writing, place: str, result: PollResult, now: int) -> None:
         connection = writing.connection

@@ -20,6 +20,7 @@ from cloudsched.engine.boots import Boots
 from cloudsched.engine.calls import Calls
 from cloudsched.engine.contexts import Contexts
 from cloudsched.engine.endings import Endings
+from cloudsched.engine.htcondor import HTCondor
 from cloudsched.engine.inventory import record_inventory
 from cloudsched.engine.loop import Engine, Stages
 from cloudsched.engine.observe import Observer
@@ -57,7 +58,8 @@ class Scheduler:
         self._wake = threading.Event()
         self._known: Mapping[str, VM] = {}
         self._played = Simulation(store, lambda: self._known.values()) if options.simulate else None
-        self._batch: adapters.Batch = self._played or adapters.Embedded(store, config, self._known_vm)
+        batch = HTCondor if config.global_.batch_system == "htcondor" else adapters.Embedded
+        self._batch: adapters.Batch = self._played or batch(store, config, self._known_vm)
         self._places = Places({}, self._batch.adapter)
         settings = config.global_
         self._bans = Bans(settings)

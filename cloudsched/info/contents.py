@@ -34,6 +34,7 @@ class Contents:
     machines: Mapping[str, Machine] = field(default_factory=dict)
     user_limits: Mapping[str, int] = field(default_factory=dict)
     cloud_aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
 
 
 NOTHING = Contents(StateRow(*(0 for _ in fields(StateRow))))
@@ -75,6 +76,7 @@ def read(store: Store, before: Contents) -> Contents:
             machines=merged("machines", before.machines, lambda each: rows.from_row(Machine, each)),
             user_limits=limits.read_user_limits(connection) if limits_changed else before.user_limits,
             cloud_aliases=limits.read_cloud_aliases(connection) if limits_changed else before.cloud_aliases,
+            problems=limits.read_settings(connection).get(limits.PROBLEMS, {}) if limits_changed else before.problems,
         )
 
 
