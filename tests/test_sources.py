@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from cloudsched.engine import sources
-from cloudsched.engine.sources import fetch, read_own
+from cloudsched.engine.sources import account, fetch, read_own
 from cloudsched.errors import BadRequirement, CloudError, Transient
 
-ME = pwd.getpwuid(os.getuid()).pw_name
 _ANSWERS = {
     "/part?x=1": (200, {}, b"hello"),
     "/gone": (404, {}, b""),
@@ -96,15 +95,14 @@ def test_an_own_file_is_read_with_what_a_copy_needs(tmp_path: Path) -> None:
     path = tmp_path / "proxy"
     path.write_bytes(b"p")
     path.chmod(0o640)
-    found = read_own(path, ME)
+    found = read_own(path, os.getuid())
     assert (found.content, found.mode, found.uid) == (b"p", 0o640, os.getuid())
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "/dev/null", "/proc"])
 def test_a_file_of_another_account_is_not_used(path: str) -> None:
-    owner = "nobody" if ME == "root" else ME
-    with pytest.raises(BadRequirement, match=f"{path} is not used: it is no regular file of {owner}'s."):
-        read_own(Path(path), owner)
+    with pytest.raises(BadRequirement, match=f"{path} is not used: it is no regular file of its user's."):
+        read_own(Path(path), 65534 if os.getuid() == 0 else os.getuid())
 
 
 def test_links_pipes_and_large_files_are_not_used(tmp_path: Path) -> None:
@@ -114,9 +112,13 @@ def test_links_pipes_and_large_files_are_not_used(tmp_path: Path) -> None:
     refused = {"link": "Too many levels", "pipe": "no regular file", "target": "larger", "absent": "No such"}
     for name, why in refused.items():
         with pytest.raises(BadRequirement, match=why):
-            read_own(tmp_path / name, ME)
+            read_own(tmp_path / name, os.getuid())
 
 
-def test_a_user_without_account_has_no_files(tmp_path: Path) -> None:
+def test_a_user_without_account_has_no_files() -> None:
     with pytest.raises(BadRequirement, match="this host has no such account"):
-        read_own(tmp_path, "no-such-user")
+        account("no-such-user")
+
+
+def test_a_user_has_an_account() -> None:
+    assert account(pwd.getpwuid(os.getuid()).pw_name) == os.getuid()

@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 from cloudsched.engine.boots import Boots
 from cloudsched.engine.calls import Call
 from cloudsched.engine.endings import Endings
+from cloudsched.engine.observe import failure_sentence
 from cloudsched.engine.places import Places
+from cloudsched.engine.proxies import Found, Proxies, summary
 from cloudsched.engine.reloads import Reloads
 from cloudsched.model import actions
 from cloudsched.model.jobs import JobOutcome
@@ -36,6 +38,7 @@ class Apply:
     boots: Boots
     endings: Endings
     reloads: Reloads
+    proxies: Proxies
 
     def plan(self, snapshot: Snapshot, plan: actions.Plan) -> list[Call]:
         """Record a plan; returns the calls that carry out the rest. Raises StateUnavailable, with nothing done."""
@@ -50,6 +53,7 @@ class Apply:
             *self.endings.destroy_calls(snapshot, _of(actions.Destroy, plan)),
             *self.endings.retire_calls(snapshot, _of(actions.Retire, plan)),
             *self._order_calls(_of(actions.OrderJobs, plan), snapshot.now),
+            *(self._renew_call(each, snapshot.now) for each in _of(actions.Renew, plan)),
             *self.boots.calls(snapshot, requested),
         ]
 
@@ -70,7 +74,7 @@ class Apply:
             case actions.Reload():
                 self.reloads.apply(writing, action, now)
             case _:
-                pass  # Boot, Destroy, Retire and OrderJobs are calls as well, and recorded together
+                pass  # Boot, Destroy, Retire, OrderJobs and Renew are calls as well, and recorded together
 
     def _order_calls(self, orders: Sequence[actions.OrderJobs], now: int) -> list[Call]:
         if not orders:
@@ -87,6 +91,23 @@ class Apply:
                     operations.record_outcomes(writing, [_order_outcome(each.wish, outcome, now)])
 
         return [Call("batch", tuple(f"{WISH}{each.wish}" for each in orders), work, finish)]
+
+
+    def _renew_call(self, action: actions.Renew, now: int) -> Call:
+        def work() -> list[Found]:
+            return self.proxies.refresh(action.aspect, action.user)
+
+        def finish(writing: Writing, result: list[Found] | Exception) -> None:
+            if isinstance(result, Exception):
+                error, renewed = failure_sentence(result), 0
+            else:
+                self.proxies.record(writing, action.aspect, result)
+                error, renewed = summary(result)
+            state = OutcomeState.FAILED if error else OutcomeState.DONE
+            detail = {"renewed": renewed} | ({"error": error} if error else {})
+            operations.record_outcomes(writing, [Outcome(action.wish, state, detail, now)])
+
+        return Call("proxies", (f"{WISH}{action.wish}",), work, finish)
 
 
 def _order_outcome(wish: int, outcome: JobOutcome, now: int) -> Outcome:

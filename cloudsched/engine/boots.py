@@ -13,6 +13,7 @@ from cloudsched.engine.bans import Bans
 from cloudsched.engine.calls import Call
 from cloudsched.engine.contexts import Contexts
 from cloudsched.engine.places import Places
+from cloudsched.engine.proxies import Proxies
 from cloudsched.errors import (
     BadRequirement,
     CloudschedError,
@@ -61,6 +62,7 @@ class Boots:
     config: Config
     places: Places
     bans: Bans
+    proxies: Proxies
     contexts: Contexts | None = None
 
     def record(self, writing: Writing, snapshot: Snapshot, boots: Sequence[Boot]) -> list[VM]:
@@ -74,7 +76,8 @@ class Boots:
                 request = self._request(cloud, shape, unique_name(cloud.name), snapshot)
                 deadline = snapshot.now + self.config.global_.boot_deadline_seconds
                 record = vm_record(shape, cloud, request, snapshot.now, deadline)
-                found.append(replace(record, position=position + len(found)))
+                proxy = self.proxies.promised(writing, shape, request.uid)
+                found.append(replace(record, position=position + len(found), **proxy))
         vms.record_vms(writing, found)
         return found
 
@@ -100,6 +103,7 @@ class Boots:
         assert adapter is not None
         requests = [self._request(cloud, snapshot.shapes[vm.shape], vm.uid, snapshot) for vm in group]
         unready: dict[str, CloudschedError] = {}
+        proxyless: list[str] = []
 
         def work() -> list[BootOutcome]:
             contexts = self._contexts({vm.shape: snapshot.shapes[vm.shape] for vm in group})
@@ -109,9 +113,11 @@ class Boots:
                     asked.append(self._completed(cloud, request, contexts[vm.shape]))
                 except CloudschedError as ex:
                     unready[vm.uid] = ex
+            proxyless[:] = [vm.uid for vm in group if vm.proxy_file and not self.proxies.give(vm)]
             return adapter.boot(asked) if asked else []
 
         def finish(writing: Writing, result: list[BootOutcome] | Exception) -> None:
+            vms.record_fields(writing, [{"uid": uid, "proxy_file": None} for uid in proxyless])
             asked = [vm for vm in group if vm.uid not in unready]
             outcomes = [BootOutcome(vm.uid, error=result) for vm in asked] if isinstance(result, Exception) else result
             for vm, outcome in zip(asked, outcomes, strict=True):

@@ -8,7 +8,7 @@ from pathlib import Path
 from cloudsched import cloudinit
 from cloudsched.cloudinit import Context, File, Part
 from cloudsched.config.load import Config
-from cloudsched.engine.sources import fetch, is_url, read_own
+from cloudsched.engine.sources import account, fetch, is_url, read_own
 from cloudsched.errors import BadRequirement, CloudError, ConfigError
 from cloudsched.model.clouds import BootRequest, Cloud
 from cloudsched.model.jobs import Shape
@@ -96,7 +96,7 @@ class Contexts:
         elif not source.startswith("/"):
             raise BadRequirement(f"VMAMIConfig {entry!r}: accepted are absolute paths, http and https URLs.")
         else:
-            content = read_own(Path(source), owner).content
+            content = read_own(Path(source), account(owner)).content
         if kind == "cloud-config":
             self._validate(source, content.decode("utf-8", "surrogateescape"))
         return Part(cloudinit.file_name(source), content, kind)

@@ -53,7 +53,8 @@ class Intake:
         """
         came, ends = self.polls.results(), self.calls.ends()
         for result in came:
-            self.beat(result.poll.heartbeat, result.poll.interval_seconds, now)
+            if result.poll.heartbeat:
+                self.beat(result.poll.heartbeat, result.poll.interval_seconds, now)
         self._results += came
         if self._results or ends or now >= self._next_beats:
             self._record_all(ends, int(now))

@@ -29,6 +29,7 @@ from cloudsched.model.actions import (
     OrderJobs,
     Plan,
     Reload,
+    Renew,
     Retire,
     Schedule,
     SetCloud,
@@ -226,5 +227,6 @@ _WORDS: Mapping[type, str] = {
     SetCloud: "set clouds",
     OrderJobs: "pass on orders",
     Reload: "settings",
+    Renew: "renew proxies",
     Settle: "settle",
 }

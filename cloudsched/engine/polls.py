@@ -19,7 +19,7 @@ _SHORTEST_PAUSE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """One thing to ask again and again; `name` is unique, `heartbeat` the v1 stage it belongs to."""
+    """One thing to ask again and again; `name` is unique, `heartbeat` the v1 stage it belongs to, if any."""
 
     name: str
     heartbeat: str

@@ -44,12 +44,19 @@ def is_url(source: str) -> bool:
     return source.lower().startswith(("http://", "https://"))
 
 
-def read_own(path: Path, owner: str, directory: int | None = None) -> OwnFile:
-    """Read a regular file that belongs to the account `owner`; no symbolic link is followed at its end.
+def account(owner: str) -> int:
+    """The number of a user's account on this host. Raises BadRequirement where there is none."""
+    try:
+        return pwd.getpwnam(owner).pw_uid
+    except (KeyError, ValueError):
+        raise BadRequirement(f"The files of {owner} are not used: this host has no such account.") from None
+
+
+def read_own(path: Path, uid: int, directory: int | None = None) -> OwnFile:
+    """Read a regular file that belongs to the account `uid`; no symbolic link is followed at its end.
 
     `directory` is an open directory that `path`'s last part is looked up in. Raises BadRequirement.
     """
-    uid = _account(owner)
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(path if directory is None else path.name, flags, dir_fd=directory)
@@ -58,7 +65,7 @@ def read_own(path: Path, owner: str, directory: int | None = None) -> OwnFile:
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_uid != uid:
-            raise BadRequirement(f"The file {path} is not used: it is no regular file of {owner}'s.")
+            raise BadRequirement(f"The file {path} is not used: it is no regular file of its user's.")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             content = file.read(LARGEST + 1)
     finally:
@@ -127,13 +134,6 @@ def _answer(response: http.client.HTTPResponse, until: float) -> tuple[str, byte
         if time.monotonic() > until:
             raise Transient(f"it took longer than {_FETCH_SECONDS:g} seconds.")
     return "", content
-
-
-def _account(owner: str) -> int:
-    try:
-        return pwd.getpwnam(owner).pw_uid
-    except (KeyError, ValueError):
-        raise BadRequirement(f"The files of {owner} are not used: this host has no such account.") from None
 
 
 def _reason(ex: Exception) -> str:
