@@ -19,6 +19,7 @@ _COUNT = re.compile(r"\d*|\$\((\w+)\)")
 _ITEMS = re.compile(r"(\d+\s+)?([\w,\s]+\s)?(in|from)\s*\(.*", re.IGNORECASE)
 _IDENTITY = re.compile(r"((?:\+|my\.)(?:owner|user|osuser|ntdomain|cloudschedorder))\s*=", re.IGNORECASE)
 _READS = re.compile(r"(@?include\b|use\s+\w+\s*:)", re.IGNORECASE)
+_STATEMENT = re.compile(r"\+?[\w.]+\s*=.*|(if|elif|else|endif|warning|error)\b.*", re.IGNORECASE | re.DOTALL)
 _FUNCTION = re.compile(r"\$(\w+)\(")
 _SAFE_FUNCTION = re.compile(
     r"int|real|string|substr|choice|random_choice|random_integer|basename|dirname|f[abdnpquwx]*", re.IGNORECASE
@@ -69,6 +70,8 @@ def _check(line: str, number: int) -> None:
         raise SubmitError(f"{identity[1]} cannot be set: a job belongs to who submits it.", line=number)
     if reads:
         raise SubmitError(f"{reads[1]} is not available: a description is one text.", line=number)
+    if not _STATEMENT.fullmatch(line):
+        raise SubmitError(f"{line[:80]!r} is neither 'name = value' nor 'queue [N]'.", line=number)
     for function in _FUNCTION.finditer(line):
         if not _SAFE_FUNCTION.fullmatch(function[1]):
             raise SubmitError(f"{function[0]}...) is not available.", line=number)
