@@ -33,7 +33,8 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-
 class Renewal:
     """The commands that read and renew proxies; what was read is remembered while a file stays as it is."""
 
-    def __init__(self, settings: Global) -> None:
+    def __init__(self, settings: Global, logon_seconds: float = LOGON_SECONDS) -> None:
+        self._logon_seconds = logon_seconds
         self._openssl, self._logon = settings.openssl_path, shlex.split(settings.myproxy_logon_command)
         self._scratch = settings.state_dir
         self._known: dict[tuple[str, int, int], int] = {}
@@ -88,7 +89,7 @@ class Renewal:
             present, fresh = Path(scratch, "present"), Path(scratch, "fresh")
             present.touch(0o600)
             present.write_bytes(content)
-            _run(logon(self._logon, proxy, str(present), str(fresh)), b"", LOGON_SECONDS)
+            _run(logon(self._logon, proxy, str(present), str(fresh)), b"", self._logon_seconds)
             try:
                 return fresh.read_bytes()
             except OSError:
