@@ -89,11 +89,12 @@ class Renewal:
             present, fresh = Path(scratch, "present"), Path(scratch, "fresh")
             present.touch(0o600)
             present.write_bytes(content)
-            _run(logon(self._logon, proxy, str(present), str(fresh)), b"", self._logon_seconds)
+            words = logon(self._logon, proxy, str(present), str(fresh))
+            _run(words, b"", self._logon_seconds, self._logon[-1])
             try:
                 return fresh.read_bytes()
             except OSError:
-                raise Transient(f"{self._logon[0]} has made no proxy for {proxy.path}.") from None
+                raise Transient(f"{self._logon[-1]} has made no proxy for {proxy.path}.") from None
 
 
 @contextlib.contextmanager
@@ -127,8 +128,12 @@ def _replace(directory: int, present: OwnFile, content: bytes) -> None:
         raise Transient(f"The renewed proxy {present.path} cannot be written: {ex.strerror}.") from None
 
 
-def _run(words: Sequence[str], given: bytes, seconds: float) -> str:
-    """Run a command with `given` as its input; returns what it says. Raises Transient with its last words."""
+def _run(words: Sequence[str], given: bytes, seconds: float, name: str = "") -> str:
+    """Run a command with `given` as its input; returns what it says. Raises Transient with its last words.
+
+    `name` is what it is called, where its first word only leads to it (`ssh HOST myproxy-logon`).
+    """
+    name = name or words[0]
     pipe = subprocess.PIPE
     try:
         process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, start_new_session=True)
@@ -139,8 +144,8 @@ def _run(words: Sequence[str], given: bytes, seconds: float) -> str:
             said = process.communicate(given, timeout=seconds)[0].decode("utf-8", "replace")
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            raise Transient(f"{words[0]} gave no answer within {seconds:g} seconds.") from None
+            raise Transient(f"{name} gave no answer within {seconds:g} seconds.") from None
     if process.returncode:
         last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "it failed")
-        raise Transient(f"{words[0]}: {last}.")
+        raise Transient(f"{name}: {last.rstrip('.')}.")
     return said
