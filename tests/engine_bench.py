@@ -19,6 +19,7 @@ from cloudsched.engine.calls import Call, Calls
 from cloudsched.engine.endings import Endings
 from cloudsched.engine.loop import Engine, Stages
 from cloudsched.engine.observe import Observer
+from cloudsched.engine.orders import Orders
 from cloudsched.engine.places import Places
 from cloudsched.engine.polls import Poll, Polls
 from cloudsched.engine.proxies import Proxies
@@ -113,15 +114,17 @@ class World:
         endings = Endings(places, bans, 10, lambda uid, seconds: held[0].hold_off(uid, seconds), _now)
         reloads = Reloads(settings.user_limit_file, settings.target_cloud_alias_file, lambda: (), lambda *_: [])
         proxies = Proxies(self.store, settings, Renewal(settings))
-        apply = Apply(self.store, places, Boots(self.config, places, bans, proxies), endings, reloads, proxies)
-        stages = Stages(self.store, self.config, polls, calls, Observer(), apply, lambda _: None)
+        observer = Observer(proxies=proxies)
+        orders = Orders(places, observer.settle_later)
+        apply = Apply(self.store, Boots(self.config, places, bans, proxies), endings, reloads, orders, proxies)
+        stages = Stages(self.store, self.config, polls, calls, observer, apply, lambda _: None)
         engine = Engine(stages, wake, lambda _: None)
         held.append(engine)
         polls.replace(self._polls())
         return Built(engine, stages, wake)
 
     def _polls(self) -> Iterable[Poll]:
-        yield Poll("JobPoller", "JobPoller", self._jobs, self.poll_seconds)
+        yield Poll("JobPoller", "JobPoller", self._jobs, self.poll_seconds, told_once=True)
         yield Poll("MachinePoller", "MachinePoller", self.batch.machines, self.poll_seconds)
         for name, adapter in self.clouds.items():
             yield Poll(f"VMPoller:{name}", "VMPoller", adapter.vms, self.poll_seconds)

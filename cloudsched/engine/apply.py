@@ -6,27 +6,21 @@ record to follow up and never a VM that nobody knows (DESIGN 2).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from cloudsched.engine.boots import Boots
 from cloudsched.engine.calls import Call
 from cloudsched.engine.endings import Endings
-from cloudsched.engine.observe import failure_sentence
-from cloudsched.engine.places import Places
-from cloudsched.engine.proxies import Found, Proxies, summary
+from cloudsched.engine.orders import Orders
+from cloudsched.engine.proxies import Proxies
 from cloudsched.engine.reloads import Reloads
 from cloudsched.model import actions
-from cloudsched.model.jobs import JobOutcome
 from cloudsched.model.snapshot import Snapshot
-from cloudsched.model.wishes import Outcome, OutcomeState
+from cloudsched.model.wishes import Outcome
 from cloudsched.store import Store, Writing, clouds, jobs, operations, vms
 
 T = TypeVar("T")
-
-WISH = "wish-"
-"""Orders under way are kept among the busy uids under this prefix and the wish's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +28,10 @@ class Apply:
     """Turns a plan into one commit and the calls to make after it."""
 
     store: Store
-    places: Places
     boots: Boots
     endings: Endings
     reloads: Reloads
+    orders: Orders
     proxies: Proxies
 
     def plan(self, snapshot: Snapshot, plan: actions.Plan) -> list[Call]:
@@ -52,8 +46,8 @@ class Apply:
         return [
             *self.endings.destroy_calls(snapshot, _of(actions.Destroy, plan)),
             *self.endings.retire_calls(snapshot, _of(actions.Retire, plan)),
-            *self._order_calls(_of(actions.OrderJobs, plan), snapshot.now),
-            *(self._renew_call(each, snapshot.now) for each in _of(actions.Renew, plan)),
+            *self.orders.calls(_of(actions.OrderJobs, plan), snapshot.now),
+            *(self.proxies.call(each, snapshot.now) for each in _of(actions.Renew, plan)),
             *self.boots.calls(snapshot, requested),
         ]
 
@@ -75,46 +69,6 @@ class Apply:
                 self.reloads.apply(writing, action, now)
             case _:
                 pass  # Boot, Destroy, Retire, OrderJobs and Renew are calls as well, and recorded together
-
-    def _order_calls(self, orders: Sequence[actions.OrderJobs], now: int) -> list[Call]:
-        if not orders:
-            return []
-
-        def work() -> list[JobOutcome]:
-            return self.places.batch.act([each.order for each in orders])
-
-        def finish(writing: Writing, result: list[JobOutcome] | Exception) -> None:
-            if isinstance(result, Exception):
-                result = [JobOutcome(each.order.token, str(result)) for each in orders]
-            for each, outcome in zip(orders, result, strict=True):
-                if each.wish is not None:
-                    operations.record_outcomes(writing, [_order_outcome(each.wish, outcome, now)])
-
-        return [Call("batch", tuple(f"{WISH}{each.wish}" for each in orders), work, finish)]
-
-
-    def _renew_call(self, action: actions.Renew, now: int) -> Call:
-        def work() -> list[Found]:
-            return self.proxies.refresh(action.aspect, action.user)
-
-        def finish(writing: Writing, result: list[Found] | Exception) -> None:
-            if isinstance(result, Exception):
-                error, renewed = failure_sentence(result), 0
-            else:
-                self.proxies.record(writing, action.aspect, result)
-                error, renewed = summary(result)
-            state = OutcomeState.FAILED if error else OutcomeState.DONE
-            detail = {"renewed": renewed} | ({"error": error} if error else {})
-            operations.record_outcomes(writing, [Outcome(action.wish, state, detail, now)])
-
-        return Call("proxies", (f"{WISH}{action.wish}",), work, finish)
-
-
-def _order_outcome(wish: int, outcome: JobOutcome, now: int) -> Outcome:
-    if outcome.error:
-        return Outcome(wish, OutcomeState.FAILED, {"error": outcome.error}, now)
-    detail: Mapping[str, Any] = {"cluster": outcome.cluster, "jobs": outcome.jobs} if outcome.cluster else {}
-    return Outcome(wish, OutcomeState.DONE, detail, now)
 
 
 def _of(kind: type[T], plan: actions.Plan) -> list[T]:

@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from cloudsched.config.load import Config
-from cloudsched.engine.apply import WISH, Apply
+from cloudsched.engine.apply import Apply
 from cloudsched.engine.calls import Calls
 from cloudsched.engine.intake import Intake
 from cloudsched.engine.inventory import forget_drained
 from cloudsched.engine.observe import Observer
+from cloudsched.engine.orders import WISH
 from cloudsched.engine.polls import Polls
 from cloudsched.errors import StateError, StateTakenOver
 from cloudsched.model.actions import (
@@ -123,7 +124,8 @@ class Engine:
         )
         snapshot = self._reader.snapshot(seen)
         self._learn({vm.uid: vm for vm in snapshot.vms})
-        waiting = tuple(wish for wish in snapshot.wishes if f"{WISH}{wish.id}" not in busy)
+        ordered = busy | {f"{WISH}{outcome.wish}" for outcome, _ in self._stages.observer.later}
+        waiting = tuple(wish for wish in snapshot.wishes if f"{WISH}{wish.id}" not in ordered)
         return replace(snapshot, wishes=waiting)
 
     def _stage(self, name: str, work: Callable[[], bool | None]) -> bool:
@@ -161,12 +163,9 @@ class Engine:
         """Record what came in; true when there was any."""
         results, ends = self._intake.record(time.time())
         if ends:
-            self._stages.polls.hurry(*self._follow_ups())
+            # Its effect should be seen at once.
+            self._stages.polls.hurry(*self._stages.polls.names())
         return bool(results or ends)
-
-    def _follow_ups(self) -> list[str]:
-        """What to look at again once a call has ended: its effect should be seen at once."""
-        return ["JobPoller", "MachinePoller", *(f"VMPoller:{name}" for name in self._stages.apply.places.clouds())]
 
     def _plan_and_apply(self) -> None:
         settings = self._stages.config.global_

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from cloudsched.engine import listing
-from cloudsched.engine.polls import PollResult
+from cloudsched.engine.polls import PollResult, failure_sentence
 from cloudsched.engine.proxies import Proxies
-from cloudsched.errors import CloudschedError
 from cloudsched.model.vms import VM
-from cloudsched.model.wishes import Aspect
-from cloudsched.store import Writing, clouds, jobs, limits, machines, vms
+from cloudsched.model.wishes import Aspect, Outcome
+from cloudsched.store import Writing, clouds, jobs, limits, machines, operations, vms
 
 log = logging.getLogger("cloudscheduler")
 
@@ -33,12 +32,20 @@ def machine_host(name: str) -> str:
 
 @dataclass(slots=True)
 class Observer:
-    """Records polls; remembers which parts of the world have been seen since the start."""
+    """Records polls; remembers which parts of the world have been seen since the start.
+
+    `later` are outcomes whose effect the next poll of jobs will show, with the time from which it does.
+    """
 
     jobs_known: bool = False
     machines_known: bool = False
     problems: dict[str, str] = field(default_factory=dict)
     proxies: Proxies | None = None
+    later: list[tuple[Outcome, float]] = field(default_factory=list)
+
+    def settle_later(self, outcome: Outcome, at: float) -> None:
+        """Settle a wish together with the jobs as the batch system shows them after `at`."""
+        self.later.append((outcome, at))
 
     def record(self, writing: Writing, result: PollResult, now: int) -> None:
         """Record one poll's result or failure."""
@@ -51,6 +58,7 @@ class Observer:
             self._record_listing(writing, place, result, now)
         elif kind == "JobPoller":
             self._record_jobs(writing, result)
+            self._settle(writing, result.started_at)
             self.jobs_known = True
         elif self.proxies is not None and kind in PROXY_POLLS:
             self.proxies.record(writing, PROXY_POLLS[kind], result.value)
@@ -95,6 +103,11 @@ class Observer:
         log.warning("Adopting %d VM(s) on %s that the state did not know.", len(found), place)
         vms.record_vms(writing, found)
 
+    def _settle(self, writing: Writing, asked_at: float) -> None:
+        due = [(outcome, at) for outcome, at in self.later if at <= asked_at]
+        operations.record_outcomes(writing, [outcome for outcome, _ in due])
+        self.later = [each for each in self.later if each not in due]
+
     def _record_jobs(self, writing: Writing, result: PollResult) -> None:
         known = vms.all_vms(writing.connection)
         by_host = hosts(known)
@@ -118,13 +131,6 @@ def hosts(known: Iterable[VM]) -> dict[str, VM]:
         names = (vm.uid, vm.hostname, vm.alt_hostname or "", machine_host(vm.condorname or ""))
         found.update({name.lower(): vm for name in names if name})
     return found
-
-
-def failure_sentence(error: Exception | None) -> str:
-    """An error as a sentence: ours as it is, others by their kind."""
-    if isinstance(error, (CloudschedError, TimeoutError)):
-        return str(error)
-    return f"{type(error).__name__}: {error}"
 
 
 def _cloud_of(by_host: dict[str, VM]) -> Callable[[str], str]:

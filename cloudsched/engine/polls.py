@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from cloudsched.errors import CloudschedError
+
 log = logging.getLogger("cloudscheduler")
 
 _LONGEST_PAUSE = 300.0
@@ -19,12 +21,16 @@ _SHORTEST_PAUSE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """One thing to ask again and again; `name` is unique, `heartbeat` the v1 stage it belongs to, if any."""
+    """One thing to ask again and again; `name` is unique, `heartbeat` the v1 stage it belongs to, if any.
+
+    `told_once`: an answer counts however late it comes, for the next one will not repeat it.
+    """
 
     name: str
     heartbeat: str
     call: Callable[[], Any]
     interval_seconds: float
+    told_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +45,19 @@ class PollResult:
 
 @dataclass(slots=True)
 class _Run:
-    """Where a poll stands. `round` tells an answer that came in time from one that was given up."""
+    """Where a poll stands. `round` tells an answer that came in time from one that was given up.
+
+    `answering`: its thread has not answered yet; `given_up`: nobody waits for that answer any more; `again`: something
+    happened since it was asked.
+    """
 
     due_at: float
     round: int = 0
     started_at: float = 0.0
     failures: int = 0
     answering: bool = False
+    given_up: bool = False
+    again: bool = False
 
 
 class Polls:
@@ -69,6 +81,10 @@ class Polls:
             for name, poll in self._polls.items()
         }
 
+    def names(self) -> list[str]:
+        """What is asked."""
+        return list(self._polls)
+
     def hurry(self, *names: str) -> None:
         """Make polls due now (any thread): something happened that they will see."""
         for name in names:
@@ -80,16 +96,13 @@ class Polls:
         now = time.time()
         while not self._hurried.empty():
             run = self._runs.get(self._hurried.get())
-            if run is not None and not run.failures:
-                earliest = run.started_at + _SHORTEST_PAUSE
-                run.due_at = min(run.due_at, max(now, earliest))
+            if run is not None and run.answering:
+                run.again = True
+            elif run is not None and not run.failures:
+                run.due_at = min(run.due_at, _soonest(run, now))
         for name, run in self._runs.items():
             if run.due_at <= now and not run.answering:
                 self._start(self._polls[name], run, now)
-
-    def next_due(self) -> float:
-        """When the next poll is due, Unix seconds."""
-        return min((run.due_at for run in self._runs.values() if not run.answering), default=time.time() + 1.0)
 
     def results(self) -> list[PollResult]:
         """What came in since the last call, late answers left out; polls over their limit give an error."""
@@ -100,7 +113,7 @@ class Polls:
             if run is None:
                 continue
             run.answering = False
-            if run.round == number:
+            if run.round == number or (result.poll.told_once and result.error is None):
                 found.append(self._ended(run, result))
             else:
                 run.due_at = min(run.due_at, time.time())
@@ -111,7 +124,7 @@ class Polls:
 
     def _start(self, poll: Poll, run: _Run, now: float) -> None:
         run.round += 1
-        run.started_at, run.answering, run.due_at = now, True, float("inf")
+        run.started_at, run.answering, run.given_up, run.again = now, True, False, False
         threading.Thread(target=self._ask, args=(poll, run.round, now), name=poll.name, daemon=True).start()
 
     def _ask(self, poll: Poll, number: int, started_at: float) -> None:
@@ -127,16 +140,29 @@ class Polls:
         pause = result.poll.interval_seconds * 2 ** min(run.failures, 10)
         if run.failures:
             pause = min(pause, max(_LONGEST_PAUSE, result.poll.interval_seconds)) * random.uniform(0.75, 1.25)
-        run.due_at = time.time() + pause
+        now = time.time()
+        run.due_at = _soonest(run, now) if run.again and not run.failures else now + pause
         return result
 
     def _overdue(self) -> list[PollResult]:
-        """Give up on polls over their limit: their thread stays, its answer will be ignored."""
+        """Give up on polls over their limit: their thread stays, and they are asked again once it has answered."""
         found = []
         now = time.time()
         for name, run in self._runs.items():
-            if run.answering and run.due_at == float("inf") and now - run.started_at > self._limit:
+            if run.answering and not run.given_up and now - run.started_at > self._limit:
                 run.round += 1
+                run.given_up = True
                 error = TimeoutError(f"No answer within {self._limit:g} seconds.")
                 found.append(self._ended(run, PollResult(self._polls[name], run.started_at, error=error)))
         return found
+
+
+def _soonest(run: _Run, now: float) -> float:
+    return max(now, run.started_at + _SHORTEST_PAUSE)
+
+
+def failure_sentence(error: Exception | None) -> str:
+    """An error as a sentence: ours as it is, others by their kind."""
+    if isinstance(error, (CloudschedError, TimeoutError)):
+        return str(error)
+    return f"{type(error).__name__}: {error}"

@@ -16,15 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from cloudsched.config.options import Global
+from cloudsched.engine.calls import Call
+from cloudsched.engine.orders import WISH
+from cloudsched.engine.polls import failure_sentence
 from cloudsched.engine.renewal import Renewal
 from cloudsched.engine.sources import account, read_own
 from cloudsched.errors import CloudschedError, Conflict
+from cloudsched.model.actions import Renew
 from cloudsched.model.jobs import Shape
 from cloudsched.model.proxies import Proxy
 from cloudsched.model.vms import VM
-from cloudsched.model.wishes import Aspect
+from cloudsched.model.wishes import Aspect, Outcome, OutcomeState
 from cloudsched.policy.proxies import NONE, is_due, shown
-from cloudsched.store import Store, Writing, proxies, vms
+from cloudsched.store import Store, Writing, operations, proxies, vms
 
 log = logging.getLogger("cloudscheduler")
 
@@ -88,6 +92,24 @@ class Proxies:
         if not listed:
             raise Conflict(f"User {user} has no proxy to refresh: no {_WORDS[aspect]} of {user} carries one.")
         return self._each(aspect, listed, lambda end: True)
+
+    def call(self, action: Renew, now: int) -> Call:
+        """The call that renews what a wish asks for and settles it."""
+
+        def work() -> list[Found]:
+            return self.refresh(action.aspect, action.user)
+
+        def finish(writing: Writing, result: list[Found] | Exception) -> None:
+            if isinstance(result, Exception):
+                error, renewed = failure_sentence(result), 0
+            else:
+                self.record(writing, action.aspect, result)
+                error, renewed = summary(result)
+            state = OutcomeState.FAILED if error else OutcomeState.DONE
+            detail = {"renewed": renewed} | ({"error": error} if error else {})
+            operations.record_outcomes(writing, [Outcome(action.wish, state, detail, now)])
+
+        return Call("proxies", (f"{WISH}{action.wish}",), work, finish)
 
     def record(self, writing: Writing, aspect: Aspect, found: Sequence[Found]) -> None:
         """Record when proxies end where that is news; log what was renewed, and problems when they are new."""

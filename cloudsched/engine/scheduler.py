@@ -25,6 +25,7 @@ from cloudsched.engine.htcondor import HTCondor
 from cloudsched.engine.inventory import record_inventory
 from cloudsched.engine.loop import Engine, Stages
 from cloudsched.engine.observe import PROXY_POLLS, Observer
+from cloudsched.engine.orders import Orders
 from cloudsched.engine.places import Places
 from cloudsched.engine.polls import Poll, Polls
 from cloudsched.engine.proxies import Proxies
@@ -145,9 +146,10 @@ class Scheduler:
             return [vm for vm in vms.all_vms(connection) if not vm.released]
 
     def _stages(self) -> Stages:
-        boots = Boots(self._config, self._places, self._bans, self._proxies, self._contexts())
-        apply = Apply(self._store, self._places, boots, self._endings, self._reloads, self._proxies)
         observer = Observer(proxies=self._proxies)
+        boots = Boots(self._config, self._places, self._bans, self._proxies, self._contexts())
+        orders = Orders(self._places, observer.settle_later)
+        apply = Apply(self._store, boots, self._endings, self._reloads, orders, self._proxies)
         return Stages(self._store, self._config, self._polls, self._calls, observer, apply, self._batch.forget_jobs)
 
     def _contexts(self) -> Contexts | None:
@@ -218,7 +220,7 @@ class Scheduler:
             for name, adapter in found.items()
         ]
         return [
-            Poll("JobPoller", "JobPoller", self._batch.jobs, settings.job_poller_interval),
+            Poll("JobPoller", "JobPoller", self._batch.jobs, settings.job_poller_interval, told_once=True),
             Poll("MachinePoller", "MachinePoller", self._batch.adapter.machines, settings.machine_poller_interval),
             *cloud_polls,
             *([] if self._played else self._proxy_polls()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -67,5 +68,6 @@ def _parser(daemon: Daemon) -> argparse.ArgumentParser:
 
 
 def _say_ready(url: str) -> None:
-    sys.stdout.write(f"Listening on {url}\n")
-    sys.stdout.flush()
+    # Whoever started us may have been killed meanwhile; not through sys.stdout, which would try again at our end.
+    with contextlib.suppress(BrokenPipeError):
+        os.write(sys.stdout.fileno(), f"Listening on {url}\n".encode())
