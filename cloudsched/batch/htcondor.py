@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cloudsched.batch import htcondor_submit
 from cloudsched.batch.htcondor_ads import (
@@ -22,6 +23,7 @@ from cloudsched.batch.htcondor_ads import (
     machine,
     masters_by_machine,
 )
+from cloudsched.batch.htcondor_memory import Memory
 from cloudsched.batch.htcondor_pool import HTCondorPool
 from cloudsched.batch.htcondor_queue import DAY, QueueReader, find, job_name
 from cloudsched.batch.htcondor_tokens import ADVERTISE, SigningKey
@@ -43,7 +45,7 @@ class Settings:
     """What the adapter is built from. `known` gives the ids of unfinished jobs that the state holds at the start.
 
     `collector` and `domain`, when empty, are HTCondor's own; without a `key` VMs get no tokens. `vm_identity` is the
-    user part of a VM's identity, `token_seconds` how long its token lasts.
+    user part of a VM's identity, `token_seconds` how long its token lasts. Startds advertise within `update_seconds`.
     """
 
     rules: Rules
@@ -55,6 +57,7 @@ class Settings:
     vm_identity: str = "condor"
     token_seconds: int = DAY
     forget_lost: bool = False
+    update_seconds: float = 330.0
 
 
 class HTCondorBatch:
@@ -67,6 +70,7 @@ class HTCondorBatch:
         self._answers: dict[str, JobOutcome] = {}
         self._draining: set[str] = set()
         self._lost: dict[str, float] = {}
+        self._memory = Memory(settings.update_seconds, clock)
 
     def jobs(self) -> JobDelta:
         """What changed since the last call, by the schedd's clock; everything at the first and now and then."""
@@ -74,19 +78,22 @@ class HTCondorBatch:
 
     def machines(self) -> list[Machine]:
         """Every slot in the collector but those of VMs known to be dead; ends masters of VMs that have retired."""
-        slots, masters = self._pool.slots(), self._pool.masters()
+        started_at = self._pool.started_at()
+        slots, masters = self._slots(), self._pool.masters()
         lost = self._still_lost()
         alive = [ad for ad in slots if _vm_of(ad) not in lost]
         self._stop_masters(masters, {_vm_of(ad) for ad in slots})
         if self._settings.forget_lost and (len(alive) < len(slots) or any(_vm_of(ad) in lost for ad in masters)):
             self._invalidate(lost)
         addresses = masters_by_machine(masters)
-        return [machine(ad, addresses) for ad in alive]
+        with self._seen:
+            return self._memory.completed([machine(ad, addresses) for ad in alive], started_at)
 
     def retire(self, vms: Sequence[VM]) -> list[RetireOutcome]:
         """Drain the VMs' startds: jobs finish, none starts, the startd exits. A VM that has not joined is success."""
-        slots = self._pool.slots()
-        return [self._retired(vm, [ad for ad in slots if _belongs(ad, vm)]) for vm in vms]
+        slots, masters = self._slots(), self._pool.masters()
+        by_machine = {ad.get("machine"): ad for ad in masters}
+        return [self._retired(vm, [ad for ad in slots if _belongs(ad, vm)], by_machine) for vm in vms]
 
     def act(self, orders: Sequence[JobOrder]) -> list[JobOutcome]:
         """Submit, hold, release or remove; what is refused is the outcome's error."""
@@ -103,6 +110,7 @@ class HTCondorBatch:
         """Leave the VMs' slots out from now on; with `forget_lost` have the collector forget them (PARITY 6.5)."""
         with self._seen:
             self._draining.difference_update(vms)
+            self._memory.forget(vms)
             self._lost.update(dict.fromkeys(vms, self._clock() + DAY))
         if self._settings.forget_lost and vms:
             self._invalidate(vms)
@@ -122,6 +130,10 @@ class HTCondorBatch:
     def close(self) -> None:
         """End what was started for asking HTCondor."""
         self._pool.close()
+
+    def _slots(self) -> list[Ad]:
+        """The slots' ads; a startd also has one of its own, which says nothing of a State."""
+        return [ad for ad in self._pool.slots() if ad.get("state")]
 
     def _still_lost(self) -> set[str]:
         now = self._clock()
@@ -143,13 +155,14 @@ class HTCondorBatch:
             with self._seen:
                 self._draining.discard(uid)
 
-    def _retired(self, vm: VM, slots: Sequence[Ad]) -> RetireOutcome:
+    def _retired(self, vm: VM, slots: Sequence[Ad], masters: Mapping[Any, Ad]) -> RetireOutcome:
         with self._seen:
             asked = vm.uid in self._draining
         if not slots or asked or all(ad.get("draining") is True for ad in slots):
             return RetireOutcome(vm.uid)
         try:
-            self._pool.drain(slots[0], "The scheduler retires this VM.", self._control(vm.uid))
+            master = masters.get(slots[0].get("machine"))
+            self._pool.drain(slots[0], master, "The scheduler retires this VM.", self._control(vm.uid))
         except BatchError as ex:
             return RetireOutcome(vm.uid, str(ex))
         with self._seen:

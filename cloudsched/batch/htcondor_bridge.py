@@ -138,10 +138,13 @@ class Bindings:
     def slots(self) -> list[Ad]:
         return self._listed("slots")
 
+    def started_at(self) -> int | None:
+        return int(self._pool.call("started_at")) or None
+
     def masters(self) -> list[Ad]:
         return self._listed("masters")
 
-    def drain(self, slot: Ad, reason: str, token: str) -> None:
+    def drain(self, slot: Ad, master: Ad | None, reason: str, token: str) -> None:
         self._pool.call("drain", address=slot.get("myaddress"), reason=reason, token=token)
 
     def stop_master(self, master: Ad, token: str) -> None:

@@ -115,6 +115,12 @@ class Child:
         kind = self._htcondor.AdType.Slot
         return self._plain(self._htcondor.Collector().query(kind, projection=list(MACHINE_ATTRIBUTES)))
 
+    def started_at(self) -> int:
+        """When the collector was started."""
+        wanted = ["DaemonStartTime", "StatsLastUpdateTime", "StatsLifetime"]
+        ads = self._htcondor.Collector().query(self._htcondor.AdType.Collector, projection=wanted)
+        return max((_started_at(ad) for ad in ads), default=0)
+
     def masters(self) -> Iterator[dict[str, Any]]:
         """Every master in the collector."""
         kind = self._htcondor.AdType.Master
@@ -240,6 +246,12 @@ class Child:
         )
 
 
+def _started_at(ad: Mapping[str, Any]) -> int:
+    """Not every release says it outright; the clocks of its statistics do."""
+    age = int(ad.get("StatsLastUpdateTime", 0)) - int(ad.get("StatsLifetime", 0))
+    return int(ad.get("DaemonStartTime", age))
+
+
 def _major(version: str) -> int:
     found = _OLD_SERVER.search(version)
     return int(found[1]) if found else 0
@@ -264,6 +276,7 @@ _CALLS: Mapping[str, Callable[..., Any]] = {
     "submit": Child.submit,
     "act": Child.act,
     "slots": Child.slots,
+    "started_at": Child.started_at,
     "masters": Child.masters,
     "drain": Child.drain,
     "stop_master": Child.stop_master,
@@ -272,7 +285,7 @@ _CALLS: Mapping[str, Callable[..., Any]] = {
 }
 _TALKS_TO: Mapping[str, str] = {
     **dict.fromkeys(("jobs", "size", "history", "submit", "act"), "schedd"),
-    **dict.fromkeys(("slots", "masters", "invalidate"), "collector"),
+    **dict.fromkeys(("slots", "started_at", "masters", "invalidate"), "collector"),
     **dict.fromkeys(("drain", "stop_master", "settings"), "startd"),
 }
 

@@ -47,6 +47,7 @@ class CommandLines:
     remove: Sequence[str]
     status: Sequence[str]
     status_masters: Sequence[str]
+    drain: Sequence[str]
     off: Sequence[str]
     advertise: Sequence[str]
     remote: Sequence[str] = ()
@@ -95,11 +96,25 @@ class Commands:
     def slots(self) -> list[Ad]:
         return self._listed(self._lines.status, MACHINE_ATTRIBUTES)
 
+    def started_at(self) -> int | None:
+        return None
+
     def masters(self) -> list[Ad]:
         return self._listed(self._lines.status_masters, MASTER_ATTRIBUTES)
 
-    def drain(self, slot: Ad, reason: str, token: str) -> None:
-        self._off(str(slot.get("myaddress", "")), "startd", token)
+    def drain(self, slot: Ad, master: Ad | None, reason: str, token: str) -> None:
+        """Drain as the bindings do; where that fails, v1's way, which lets a claim go on with its owner's next job.
+
+        v1 told the startd first, then the master, which would else start it again (PARITY 8.3).
+        """
+        try:
+            drain = [*self._lines.drain, "-graceful", "-exit-on-completion", "-reason", reason]
+            self._run(self._remotely([*drain, str(slot.get("machine", ""))]))
+        except BatchError:
+            if master is None:
+                raise
+            self._off(str(slot.get("myaddress", "")), "startd", token)
+            self.stop_master(master, token)
 
     def stop_master(self, master: Ad, token: str) -> None:
         self._off(str(master.get("masteripaddr") or master.get("myaddress", "")), "master", token)

@@ -29,11 +29,14 @@ class HTCondorPool(Protocol):
     def slots(self) -> list[Ad]:
         """Every slot in the collector."""
 
+    def started_at(self) -> int | None:
+        """When the collector was started, by its clock; None where that is not known."""
+
     def masters(self) -> list[Ad]:
         """Every master in the collector."""
 
-    def drain(self, slot: Ad, reason: str, token: str) -> None:
-        """Let a slot's startd finish its jobs, take no new ones, and exit."""
+    def drain(self, slot: Ad, master: Ad | None, reason: str, token: str) -> None:
+        """Let a slot's startd finish its jobs, take no new ones, and exit; `master` is that machine's, if known."""
 
     def stop_master(self, master: Ad, token: str) -> None:
         """Let a master whose startd has ended end too."""

@@ -138,7 +138,7 @@ class Global:
     retire_before_lifetime: bool = _ignored(False, BOOLEAN, _LIFETIME)
     retire_before_lifetime_factor: float = _ignored(1.5, number(1), _LIFETIME)
     cleanup_missing_vms: bool = _changed(
-        False, BOOLEAN, "The collector forgets VMs that we know to be dead; v1 had it forget all machines of others too."
+        False, BOOLEAN, "The collector forgets VMs we know to be dead; v1 had it forget all machines of others."
     )
     clean_shutdown_idle: bool = _ignored(
         False, BOOLEAN, "It never acted in v1; idle VMs retire by keep-alive, and unmatched jobs are explained."
@@ -195,13 +195,17 @@ class Global:
     condor_collector: str = _new("", TEXT, "HOST or HOST:PORT of the collector; empty means HTCondor's COLLECTOR_HOST.")
     condor_schedd: str = _new("", TEXT, "Name of the schedd; empty means HTCondor's SCHEDD_HOST, else this host's.")
     condor_token_directory: Path | None = _new(None, PATH, "Where our IDTOKEN lies; none means HTCondor's own place.")
-    condor_signing_key: Path | None = _new(None, PATH, "Pool signing key that VMs' tokens are made with; none makes none.")
+    condor_signing_key: Path | None = _new(None, PATH, "The pool's signing key, to make VMs' tokens with.")
     condor_trust_domain: str = _new("", TEXT, "Issuer of VMs' tokens; empty means HTCondor's TRUST_DOMAIN.")
     condor_vm_identity: str = _new("condor", TEXT, "User part of the identity that VMs join with.")
     condor_token_seconds: int = _new(86400, PAUSE, "How long a VM's token lasts; a VM that lives longer cannot rejoin.")
+    condor_update_seconds: int = _new(
+        300, PAUSE, "UPDATE_INTERVAL of the VMs' startds: a restarted collector knows them again after it."
+    )
     condor_timeout_seconds: int = _new(15, PAUSE, "How long one question to HTCondor may take.")
     condor_history_command: str = _new("condor_history -l", TEXT, "Tells how jobs ended, without the bindings.")
     condor_submit_command: str = _new("condor_submit", TEXT, "Submits jobs, without the bindings.")
+    condor_drain_command: str = _new("condor_drain", TEXT, "Retires VMs before condor_off_command is tried.")
     condor_rm_command: str = _new("condor_rm", TEXT, "Removes jobs, without the bindings.")
     admin_listen: str = _new("127.0.0.1", LISTEN, "Where the admin daemon listens.")
     info_listen: str = _new("127.0.0.1", LISTEN, "Where the info daemon listens.")

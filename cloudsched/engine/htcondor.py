@@ -58,7 +58,7 @@ class HTCondor:
 
 
 def environment(settings: Global, inherited: Mapping[str, str]) -> dict[str, str]:
-    """What the bindings and commands see of our environment: HTCondor's part, and nothing that could leak into a job."""
+    """What bindings and commands see of our environment: HTCondor's part, nothing that could leak into a job."""
     kept = {name: value for name, value in inherited.items() if name in _INHERITED or name.startswith("_CONDOR_")}
     tokens = str(settings.condor_token_directory or "")
     chosen = {
@@ -99,6 +99,7 @@ def _command_lines(settings: Global, central: str) -> CommandLines:
         remove=shlex.split(settings.condor_rm_command),
         status=shlex.split(settings.condor_status_command),
         status_masters=shlex.split(settings.condor_status_master_command),
+        drain=shlex.split(settings.condor_drain_command),
         off=shlex.split(settings.condor_off_command),
         advertise=shlex.split(settings.condor_advertise_command),
         remote=(settings.ssh_path, "-i", key, central) if key else (),
@@ -122,4 +123,5 @@ def _settings(config: Config, known: Callable[[], list[str]], vm: Callable[[str]
         vm_identity=settings.condor_vm_identity,
         token_seconds=settings.condor_token_seconds,
         forget_lost=settings.cleanup_missing_vms,
+        update_seconds=1.1 * settings.condor_update_seconds,
     )

@@ -62,6 +62,8 @@ SEC_TOKEN_SYSTEM_DIRECTORY = \$(LOCAL_DIR)/tokens
 SEC_PASSWORD_DIRECTORY = \$(LOCAL_DIR)/keys
 # Signed with this VM's own key: nobody but the scheduler can say this.
 ALLOW_ADMINISTRATOR = cloudsched@$domain
+# The pool's administrators may drain it by way of the collector, with condor_drain.
+SEC_ENABLE_REMOTE_ADMINISTRATION = True
 SEC_DEFAULT_AUTHENTICATION = REQUIRED
 SEC_DEFAULT_AUTHENTICATION_METHODS = IDTOKENS
 SEC_CLIENT_AUTHENTICATION_METHODS = IDTOKENS

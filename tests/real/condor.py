@@ -16,8 +16,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,13 +150,9 @@ class CondorPool:
     def daemons(self, name: str) -> list[processes.Process]:
         """The pool's own processes of a program, e.g. `schedd`."""
         assert self.master is not None
-        program = f"condor_{name}".encode()
         there = processes.every()
-        return [
-            there[pid]
-            for pid in processes.family(there, [self.master.pid])
-            if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].rpartition(b"/")[2] == program
-        ]
+        family = processes.family(there, [self.master.pid])
+        return [there[pid] for pid in family if _program(pid) == f"condor_{name}"]
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to a daemon."""
@@ -165,9 +161,7 @@ class CondorPool:
 
     def run(self, *command: str, check: bool = True, text: str = "") -> subprocess.CompletedProcess[str]:
         """Run one of HTCondor's commands as the administrator."""
-        program = next(
-            each for part in ("bin", "sbin") if (each := self.prefix / "usr" / part / command[0]).exists()
-        )
+        program = next(each for part in ("bin", "sbin") if (each := self.prefix / "usr" / part / command[0]).exists())
         return subprocess.run(
             [program, *command[1:]], env=self.environment, input=text, capture_output=True, text=True, check=check
         )
@@ -184,7 +178,11 @@ class CondorPool:
         """Remove every job."""
         self.run("condor_rm", "-all", check=False)
         self.run("condor_rm", "-forcex", "-all", check=False)
-        eventually(lambda: not self.run("condor_q", "-allusers", "-af", "ClusterId").stdout.strip(), "no job is left")
+        eventually(lambda: self._queue() == [], "no job is left")
+
+    def _queue(self) -> list[str] | None:
+        done = self.run("condor_q", "-allusers", "-af", "ClusterId", check=False)
+        return None if done.returncode else done.stdout.split()
 
     def _launch(self) -> None:
         with (self.directory / "log" / "out").open("ab") as output:
@@ -246,6 +244,12 @@ def condor_pool() -> Iterator[CondorPool]:
         pool.stop()
 
 
+def _program(pid: int) -> str:
+    with suppress(OSError):
+        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].rpartition(b"/")[2])
+    return ""
+
+
 def commands(pool: CondorPool, seconds: float = 30.0) -> Commands:
     """The pool by its command lines, as a v1 site has them configured."""
     lines = CommandLines(
@@ -257,11 +261,38 @@ def commands(pool: CondorPool, seconds: float = 30.0) -> Commands:
         remove=["condor_rm"],
         status=["condor_status", "-l"],
         status_masters=["condor_status", "-master", "-l"],
+        drain=["condor_drain"],
         off=[f"{pool.prefix}/usr/sbin/condor_off"],
         advertise=[f"{pool.prefix}/usr/sbin/condor_advertise"],
     )
     settings = {"COLLECTOR_HOST": pool.collector, "TRUST_DOMAIN": DOMAIN}
     return Commands(lines, pool.environment, seconds, settings)
+
+
+def local_command() -> str:
+    """The template that makes a VM of the local cloud a startd of a pool."""
+    script = HERE.parent.parent / "contrib" / "htcondor" / "local_startd.sh"
+    return f"{script} {{uid}} {{dir}} {{vmtype}} {{user}} {{slots}} {{memory}} {{condor_host}} {{trust_domain}}"
+
+
+def vm_environment(pool: CondorPool) -> dict[str, str]:
+    """What that template needs to know of this machine."""
+    extra = pool.directory / "startd.config"
+    extra.write_text((HERE / "startd_config.in").read_text("utf-8"), "utf-8")
+    return {
+        "CONDOR_PREFIX": str(pool.prefix),
+        "CONDOR_USER": account(),
+        "CONDOR_SCRATCH": str(pool.directory),
+        "CONDOR_EXTRA": str(extra),
+    }
+
+
+def kill_vm(uid: str) -> None:
+    """kill -9 for all processes of a VM of the local cloud."""
+    mark = f"CLOUDSCHED_VM={uid}".encode()
+    there = processes.every()
+    for pid in processes.family(there, [pid for pid in there if mark in processes.marks(pid)]) - {os.getpid()}:
+        processes.send(there[pid], signal.SIGKILL)
 
 
 def _free_port() -> int:
@@ -274,10 +305,3 @@ def _private(path: Path, text: str) -> None:
     path.parent.chmod(0o700)
     path.touch(mode=0o600)
     path.write_text(text, "ascii")
-
-
-def end_family(roots: Sequence[int]) -> None:
-    """End processes and all that descend from them."""
-    there = processes.every()
-    for pid in processes.family(there, roots) - {os.getpid()}:
-        processes.send(there[pid], signal.SIGKILL)
