@@ -42,7 +42,8 @@ log = logging.getLogger("cloudscheduler")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the adapter is built from. `known` gives the ids of unfinished jobs that the state holds at the start.
+    """What the adapter is built from. `known` gives the ids of unfinished jobs that the state holds at the start,
+    `state` the name of that state, which makes its orders' tokens unique in the pool.
 
     `collector` and `domain`, when empty, are HTCondor's own; without a `key` VMs get no tokens. `vm_identity` is the
     user part of a VM's identity, `token_seconds` how long its token lasts. Startds advertise within `update_seconds`.
@@ -51,6 +52,7 @@ class Settings:
     rules: Rules
     known: Callable[[], Iterable[str]] = tuple
     vm: Callable[[str], VM | None] = lambda uid: None
+    state: Callable[[], str] = str
     collector: str = ""
     domain: str = ""
     key: SigningKey | None = None
@@ -198,18 +200,19 @@ class HTCondorBatch:
             sections = htcondor_submit.sections(str(order.payload.get("submit", "")))
         except SubmitError as ex:
             return JobOutcome(order.token, error=str(ex))
-        before = self._submitted_before(order.token)
+        mark = f"{self._settings.state()} {order.token}".strip()
+        before = self._submitted_before(mark)
         if before:
             return JobOutcome(order.token, cluster=min(each.cluster_id for each in before), jobs=len(before))
         try:
-            cluster, jobs = self._pool.submit(sections, payload["initialdir"], payload["owner"], order.token)
+            cluster, jobs = self._pool.submit(sections, payload["initialdir"], payload["owner"], mark)
         except BatchError as ex:
             return JobOutcome(order.token, error=str(ex))
         return JobOutcome(order.token, cluster=cluster, jobs=jobs)
 
-    def _submitted_before(self, token: str) -> list[Job]:
+    def _submitted_before(self, mark: str) -> list[Job]:
         """The jobs of an order that an engine submitted before it was killed; also those that have ended since."""
-        constraint = f"{ORDER_ATTRIBUTE} == {_quoted(token)}"
+        constraint = f"{ORDER_ATTRIBUTE} == {_quoted(mark)}"
         found = self._queue.matching(constraint)
         if not self._answers:
             found += self._queue.departed(constraint, int(self._clock()) - DAY)

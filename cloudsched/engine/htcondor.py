@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 import shlex
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
@@ -14,17 +15,18 @@ from cloudsched.batch.htcondor_ads import Rules
 from cloudsched.batch.htcondor_bridge import Bindings
 from cloudsched.batch.htcondor_commands import CommandLines, Commands
 from cloudsched.batch.htcondor_pool import HTCondorPool
-from cloudsched.batch.htcondor_tokens import read_key
+from cloudsched.batch.htcondor_tokens import SigningKey, read_key
 from cloudsched.config.load import Config
 from cloudsched.config.options import Global
 from cloudsched.engine.adapters import Hurry
 from cloudsched.errors import BatchError
 from cloudsched.model.jobs import JobDelta
 from cloudsched.model.vms import VM
-from cloudsched.store import Store, jobs
+from cloudsched.store import Store, jobs, limits
 
 log = logging.getLogger("cloudscheduler")
 
+_STATE = "condor_orders"
 _INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "CONDOR_CONFIG")
 
 
@@ -34,14 +36,17 @@ class HTCondor:
     def __init__(self, store: Store, config: Config, vm: Callable[[str], VM | None]) -> None:
         settings = config.global_
         self._store = store
-        self._batch = HTCondorBatch(_pool(settings), _settings(config, self._unfinished, vm))
+        self._batch = HTCondorBatch(_pool(settings), self._settings(config, vm))
 
     @property
     def adapter(self) -> HTCondorBatch:
         return self._batch
 
     def start(self, hurry: Hurry) -> None:
-        """Machines join the pool, not us."""
+        """Machines join the pool, not us. A new state begins to count its orders anew: it needs a name of its own."""
+        with self._store.writing() as writing:
+            if not limits.read_settings(writing.connection).get(_STATE):
+                limits.record_setting(writing, _STATE, uuid.uuid4().hex)
 
     def jobs(self) -> JobDelta:
         return self._batch.jobs()
@@ -51,6 +56,22 @@ class HTCondor:
 
     def stop(self) -> None:
         self._batch.close()
+
+    def _settings(self, config: Config, vm: Callable[[str], VM | None]) -> Settings:
+        settings = config.global_
+        return Settings(
+            Rules(config.job, settings.max_keepalive),
+            self._unfinished,
+            vm,
+            lambda: str(limits.setting(self._store, _STATE)),
+            collector=settings.condor_collector,
+            domain=settings.condor_trust_domain,
+            key=_signing_key(settings),
+            vm_identity=settings.condor_vm_identity,
+            token_seconds=settings.condor_token_seconds,
+            forget_lost=settings.cleanup_missing_vms,
+            update_seconds=1.1 * settings.condor_update_seconds,
+        )
 
     def _unfinished(self) -> list[str]:
         with self._store.reading() as connection:
@@ -106,22 +127,9 @@ def _command_lines(settings: Global, central: str) -> CommandLines:
     )
 
 
-def _settings(config: Config, known: Callable[[], list[str]], vm: Callable[[str], VM | None]) -> Settings:
-    settings = config.global_
+def _signing_key(settings: Global) -> SigningKey | None:
     try:
-        key = read_key(settings.condor_signing_key) if settings.condor_signing_key else None
+        return read_key(settings.condor_signing_key) if settings.condor_signing_key else None
     except BatchError as ex:
         log.error("VMs get no tokens: %s", ex)
-        key = None
-    return Settings(
-        Rules(config.job, settings.max_keepalive),
-        known,
-        vm,
-        collector=settings.condor_collector,
-        domain=settings.condor_trust_domain,
-        key=key,
-        vm_identity=settings.condor_vm_identity,
-        token_seconds=settings.condor_token_seconds,
-        forget_lost=settings.cleanup_missing_vms,
-        update_seconds=1.1 * settings.condor_update_seconds,
-    )
+        return None
