@@ -62,14 +62,14 @@ class Intake:
         for result in came:
             self.beat(result.poll.heartbeat, result.poll.interval_seconds, now)
         self._results += came
-        if self._results or ends or now >= self._next_beats:
+        counts = len(self._results), len(ends)
+        if any(counts) or now >= self._next_beats:
             self._record_all(ends, int(now))
             self._next_beats = now + _BEATS_SECONDS
-        counts = len(self._results), len(ends)
-        self._results.clear()
-        self._beats.clear()
-        self._cycles.clear()
-        self.calls.recorded(ends)
+            self._results.clear()
+            self._beats.clear()
+            self._cycles.clear()
+            self.calls.recorded(ends)
         return counts
 
     def _record_all(self, ends: Sequence[End], now: int) -> None:
