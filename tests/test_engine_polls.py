@@ -12,6 +12,7 @@ import pytest
 
 from cloudsched.engine.calls import Call, Calls
 from cloudsched.engine.intake import Intake
+from cloudsched.engine.minutes import Minutes
 from cloudsched.engine.observe import Observer
 from cloudsched.engine.polls import Poll, PollResult, Polls
 from cloudsched.store import Store, heartbeats
@@ -136,7 +137,7 @@ def test_few_calls_are_made_at_once_to_one_place_and_none_waits_for_another() ->
 
 
 def test_heartbeat_waits_for_the_next_commit_and_is_not_lost(store: Store) -> None:
-    intake = Intake(store, Polls(lambda: None, DEADLINE_SECONDS), Calls(lambda: None), Observer())
+    intake = Intake(store, Polls(lambda: None, DEADLINE_SECONDS), Calls(lambda: None), Observer(), Minutes())
 
     def beats() -> list[float]:
         with store.reading() as connection:
