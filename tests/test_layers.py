@@ -54,6 +54,7 @@ SUBCLASSED = {
     "cloudsched/store/tables.py": {"TypeDecorator"},
     "cloudsched/web/routing.py": {"CompiledRouter"},
     "cloudsched/web/exposition.py": {"Collector"},
+    "cloudsched/logs.py": {"Formatter"},
 }
 """Where a library asks for a subclass."""
 
