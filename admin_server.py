@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _service(config: Config) -> Service:
     store = Store.open(config.global_.database_url, config.global_.state_dir)
     waiting = waiting_room(store, config)
-    return Service(create_app(store, config, waiting), waiting.close)
+    return Service(create_app(store, config, waiting), store, waiting.close)
 
 
 DAEMON = Daemon("admin", "Take operators' verbs for the scheduler over HTTP.", _service)

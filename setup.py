@@ -19,7 +19,7 @@ setup(
     packages=[*find_packages(include=["cloudsched", "cloudsched.*"]), "cloudsched.clients"],
     package_dir={"cloudsched.clients": "clients"},
     py_modules=["admin_server", "info_server"],
-    package_data={"cloudsched": ["py.typed"]},
+    package_data={"cloudsched": ["py.typed", "info/status.css", "info/status.js"]},
     install_requires=[
         "falcon>=4.0",
         "waitress>=3.0",
@@ -28,8 +28,17 @@ setup(
         "prometheus-client>=0.20",
     ],
     extras_require={
+        "htcondor": ["htcondor>=25", "pyyaml>=6"],
         "postgresql": ["psycopg[binary]>=3.1"],
-        "test": ["pytest>=8", "pytest-xdist>=3.6", "webtest>=3.0.4", "hypothesis>=6.100", "psycopg[binary]>=3.1"],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "webtest>=3.0.4",
+            "hypothesis>=6.100",
+            "psycopg[binary]>=3.1",
+            "htcondor>=25",
+            "pyyaml>=6",
+        ],
         "check": ["ruff==0.17.6", "mypy==2.4.1", "types-requests>=2.31"],
     },
     entry_points={

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from cloudsched import __version__, logs
@@ -146,7 +145,7 @@ def _quick_exit(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    config = _embedded(_clouded(_configured(options), options))
+    config = _clouded(_configured(options), options)
     logs.set_up(config.logging, config.global_.log_dir)
     for warning in config.warnings:
         log.warning("%s", warning)
@@ -175,19 +174,6 @@ def _run(options: argparse.Namespace) -> int:
             store.close()
             log.info("Stopped.")
     return 0
-
-
-def _embedded(config: Config) -> Config:
-    """v1's sample names condor options: until HTCondor can be used, such a file runs on the embedded batch."""
-    if config.global_.batch_system == "embedded":
-        return config
-    source = config.sources["global", "batch_system"]
-    warning = f"batch_system is htcondor ({source}), which is not available in this release: using embedded."
-    return replace(
-        config,
-        global_=replace(config.global_, batch_system="embedded"),
-        warnings=(*config.warnings, warning),
-    )
 
 
 def _handle_signals(scheduler: Scheduler, stop: threading.Event, abort: threading.Event) -> None:

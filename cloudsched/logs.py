@@ -6,9 +6,11 @@ Each process has a file of its own, as none could rotate another's: the schedule
 
 from __future__ import annotations
 
+import json
 import logging
 import logging.handlers
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cloudsched.config.options import Logging
@@ -21,6 +23,24 @@ _NAMES = (NAME, "cloudsched", "waitress")
 SCHEDULER = "cloud_scheduler"
 VERBOSE = logging.DEBUG - 1
 _DEFAULT_SIZE = 16 * 1024 * 1024
+
+
+FIELDS = "fields"
+"""The attribute of a record that holds further fields of its JSON line."""
+
+
+class JsonLines(logging.Formatter):
+    """A record as one JSON object on one line: `time` in UTC, `level`, `logger`, `thread`, `message`, then its own
+    fields; `exception` is a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, ASCII only."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"time": at, "level": record.levelname, "logger": record.name, "thread": record.threadName}
+        line |= {"message": record.getMessage(), **getattr(record, FIELDS, {})}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
 
 
 def set_up(options: Logging, log_dir: Path, process: str = SCHEDULER) -> None:
@@ -40,8 +60,9 @@ def set_up(options: Logging, log_dir: Path, process: str = SCHEDULER) -> None:
         handlers.append(logging.StreamHandler(sys.stderr))
         quiet = process != SCHEDULER and not options.log_stdout
         handlers[-1].setLevel(logging.WARNING if quiet else logging.NOTSET)
+    formatter = JsonLines() if options.log_json else logging.Formatter(options.log_format)
     for handler in handlers:
-        handler.setFormatter(logging.Formatter(options.log_format))
+        handler.setFormatter(formatter)
     for name in _NAMES:
         logger = logging.getLogger(name)
         logger.propagate = False

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from cloudsched.store import Store
+from tests.real.condor import CondorPool, condor_pool
 
 SLOW = re.compile(
     r"test_(whole|kill|v1_clients|client_script|clients_daemons|local_cloud|worker|store_processes|store_postgresql"
@@ -38,6 +39,13 @@ def store(state_dir: Path) -> Iterator[Store]:
     opened = Store.open(f"sqlite:///{state_dir / 'state.db'}", state_dir)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[CondorPool]:
+    """A real HTCondor pool; its tests belong to the xdist group `htcondor`, so that there is one."""
+    with condor_pool() as running:
+        yield running
 
 
 @pytest.hookimpl(hookwrapper=True)

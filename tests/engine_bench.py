@@ -22,7 +22,9 @@ from cloudsched.engine.observe import Observer
 from cloudsched.engine.orders import Orders
 from cloudsched.engine.places import Places
 from cloudsched.engine.polls import Poll, Polls
+from cloudsched.engine.proxies import Proxies
 from cloudsched.engine.reloads import Reloads
+from cloudsched.engine.renewal import Renewal
 from cloudsched.model.adapters import CloudAdapter
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import Job, JobDelta, JobStatus
@@ -111,9 +113,10 @@ class World:
         held: list[Engine] = []
         endings = Endings(places, bans, 10, lambda uid, seconds: held[0].hold_off(uid, seconds), _now)
         reloads = Reloads(settings.user_limit_file, settings.target_cloud_alias_file, lambda: (), lambda *_: [])
-        observer = Observer()
+        proxies = Proxies(self.store, settings, Renewal(settings))
+        observer = Observer(proxies=proxies)
         orders = Orders(places, observer.settle_later)
-        apply = Apply(self.store, Boots(self.config, places, bans), endings, reloads, orders)
+        apply = Apply(self.store, Boots(self.config, places, bans, proxies), endings, reloads, orders, proxies)
         stages = Stages(self.store, self.config, polls, calls, observer, apply, lambda _: None)
         engine = Engine(stages, wake, lambda _: None)
         held.append(engine)

@@ -25,7 +25,8 @@ NOW = 1480001000
 _SECRETS = ("username", "password", "access_key_id", "secret_access_key")
 _FIXTURE_BEATS = ("scheduler", "cleaner", "vm_poller", "job_poller", "machine_poller")
 _VM_FIELDS = {each.name for each in fields(VM)}
-_JOB_FIELDS = {each.name for each in fields(Job)} - {"shape"}
+# The fixture knows when a job's proxy expires; the original showed null all the same (PARITY 3.4).
+_JOB_FIELDS = {each.name for each in fields(Job)} - {"shape", "x509userproxy_expiry_time"}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from cloudsched.model.actions import (
     OrderJobs,
     Plan,
     Reload,
+    Renew,
     Retire,
     Schedule,
     SetCloud,
@@ -105,7 +106,7 @@ def _apply(snapshot: Snapshot, action: Action) -> Snapshot:
     if isinstance(action, SetCloud):
         changed = (replace(each, **action.fields) if each.name == action.name else each for each in snapshot.clouds)
         return replace(snapshot, clouds=tuple(changed))
-    if isinstance(action, (Settle, OrderJobs, Reload)):
+    if isinstance(action, (Settle, OrderJobs, Reload, Renew)):
         return _settle(snapshot, action.wish)
     return snapshot
 

@@ -194,7 +194,8 @@ def test_ignored_option_warns_why(tmp_path: Path) -> None:
     config = loaded(tmp_path, "[global]\ngetclouds: true\n", CLOUDSCHED_GLOBAL_USE_PYOPENSSL="0")
     assert config.warnings == (
         f"{config.path}:2: [global] getclouds is ignored: It did nothing in v1.",
-        "CLOUDSCHED_GLOBAL_USE_PYOPENSSL: [global] use_pyopenssl is ignored: Proxies are not renewed in this release.",
+        "CLOUDSCHED_GLOBAL_USE_PYOPENSSL: [global] use_pyopenssl is ignored: "
+        "Certificates are always read by openssl_path.",
     )
 
 

@@ -24,6 +24,7 @@ RANKS = {
     "client": 2,
     "clouds": 2,
     "batch": 2,
+    "cloudinit": 2,
     "web": 3,
     "engine": 3,
     "admin": 4,
@@ -39,6 +40,8 @@ HOMES = {
     "sqlalchemy": {"store"},
     "requests": {"client"},
     "prometheus_client": {"web"},
+    "htcondor2": {"batch"},
+    "classad2": {"batch"},
 }
 """What each third-party library may be imported in; no other may be imported at all."""
 
@@ -51,6 +54,7 @@ SUBCLASSED = {
     "cloudsched/store/tables.py": {"TypeDecorator"},
     "cloudsched/web/routing.py": {"CompiledRouter"},
     "cloudsched/web/exposition.py": {"Collector"},
+    "cloudsched/logs.py": {"Formatter"},
 }
 """Where a library asks for a subclass."""
 

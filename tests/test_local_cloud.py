@@ -70,6 +70,16 @@ def test_the_directory_is_private_and_the_token_is_not_in_the_command_line(state
     assert b"secret-token" not in shown
 
 
+def test_user_data_lies_beside_the_vm_for_its_command_alone(state_dir: Path) -> None:
+    adapter = cloud(state_dir)
+    boot(adapter, request(user_data=b"\x1f\x8bdata"), request("vm-2"))
+    path = state_dir / "vms" / "vm-1" / "user-data"
+    assert path.read_bytes() == b"\x1f\x8bdata"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert not (state_dir / "vms" / "vm-2" / "user-data").exists()
+    adapter.destroy(["vm-1", "vm-2"])
+
+
 def test_the_template_is_filled_word_by_word(state_dir: Path) -> None:
     script = "import sys, time; open('seen', 'w').write(repr(sys.argv[1:])); time.sleep(600)"
     adapter = cloud(state_dir, f'{sys.executable} -c "{script}" {{user}} "{{uid}} on {{cloud}}" {{memory}} {{slots}}')

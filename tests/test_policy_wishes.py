@@ -13,6 +13,7 @@ from cloudsched.model.actions import (
     Destroy,
     OrderJobs,
     Reload,
+    Renew,
     Retire,
     SetCloud,
     Settle,
@@ -80,8 +81,8 @@ ASKED = "An operator asked for it."
         (a_wish(Aspect.RECONFIG, "", kind="scheduler"), (Reload("reconfig", None, 7),)),
         (a_wish(Aspect.USER_LIMITS, "", kind="scheduler"), (Reload("user_limits", None, 7),)),
         (a_wish(Aspect.CLOUD_ALIASES, "", kind="scheduler"), (Reload("cloud_aliases", None, 7),)),
-        (a_wish(Aspect.JOB_PROXY, "alice", kind="user"), (Reload("job_proxy", "alice", 7),)),
-        (a_wish(Aspect.VM_PROXY, "alice", kind="user"), (Reload("vm_proxy", "alice", 7),)),
+        (a_wish(Aspect.JOB_PROXY, "alice", kind="user"), (Renew(Aspect.JOB_PROXY, "alice", 7),)),
+        (a_wish(Aspect.VM_PROXY, "alice", kind="user"), (Renew(Aspect.VM_PROXY, "alice", 7),)),
     ],
 )
 def test_a_wish_becomes_actions(wish: Wish, expected: tuple[Action, ...]) -> None:

@@ -33,7 +33,11 @@ def create_app(store: Store, config: Config, waiting: Waiting | None = None) -> 
         "/users/{user}": users.User(answers),
         "/cloud-aliases": limits.cloud_aliases(answers),
         "/user-limits": limits.user_limits(answers),
-        "/jobs": jobs.Jobs(answers, config.job, known_clients=config.global_.admin_auth != "none"),
+        "/jobs": jobs.Jobs(
+            answers,
+            jobs.checker(settings.batch_system, config.job),
+            known_clients=settings.admin_auth != "none",
+        ),
         "/jobs/{job}": jobs.Job(answers),
         "/operations/{operation}": Operations(store),
         **health.routes(store, settings),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import pwd
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 
 from cloudsched.admin.answers import Answers, Wording, by, worded
-from cloudsched.batch import submit
+from cloudsched.batch import htcondor_submit, submit
 from cloudsched.config import JobDefaults
 from cloudsched.errors import Forbidden
 from cloudsched.model.wishes import Aspect, Operation
@@ -32,11 +33,21 @@ SUBMIT = (
 )
 
 
+def checker(batch_system: str, defaults: JobDefaults) -> Callable[[str, str, str], object]:
+    """How a description is read before it is passed on: as a whole, or as far as HTCondor leaves it to us."""
+    if batch_system == "htcondor":
+        return lambda text, _owner, _directory: htcondor_submit.sections(text)
+    return lambda text, owner, directory: submit.parse(
+        text, owner=owner, initialdir=directory, defaults=defaults, now=int(time.time())
+    )
+
+
 class Jobs:
     """The queue."""
 
-    def __init__(self, answers: Answers, defaults: JobDefaults, *, known_clients: bool) -> None:
-        self._answers, self._defaults, self._known_clients = answers, defaults, known_clients
+    def __init__(self, answers: Answers, check: Callable[[str, str, str], object], *, known_clients: bool) -> None:
+        """`check` reads a description for an owner and a directory and raises SubmitError."""
+        self._answers, self._check, self._known_clients = answers, check, known_clients
 
     def on_post(self, req: Request, resp: Response) -> None:
         """POST a submit description: 201, or 400 with the line that is wrong.
@@ -51,7 +62,7 @@ class Jobs:
         given = params.read(req, *SUBMIT)
         owner = given.get("owner") or _own_account()
         text, directory = given["submit"], given["initialdir"]
-        submit.parse(text, owner=owner, initialdir=directory, defaults=self._defaults, now=int(time.time()))
+        self._check(text, owner, directory)
         operation = verbs.wish_submit(self._answers.store, by(req), owner, text, directory)
         self._answers.give(req, resp, operation, Wording(_submitted, done_status=HTTPStatus.CREATED))
 

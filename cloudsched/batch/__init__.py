@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 ADAPTERS: Mapping[str, str] = {
     "embedded": "cloudsched.batch.embedded:EmbeddedBatch",
     "fake": "cloudsched.batch.fake:FakeBatch",
+    "htcondor": "cloudsched.batch.htcondor:HTCondorBatch",
 }
 
 

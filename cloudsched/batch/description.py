@@ -46,7 +46,7 @@ class Setting:
 
 def statements(text: str) -> Iterator[Statement]:
     """Yield the statements of a description in order; raises SubmitError for a line that is none."""
-    for line, logical in _logical_lines(text):
+    for line, logical in logical_lines(text):
         queued = _QUEUE.fullmatch(logical)
         if queued:
             yield Statement(line, QUEUE, queued[1], logical.split()[0])
@@ -127,7 +127,11 @@ def _canonical(name: str) -> str:
     return f"my.{lower[1:]}" if lower.startswith("+") else lower
 
 
-def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+def logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield lines with the number they start at: comments and empty ones left out, continued ones joined, stripped.
+
+    Raises SubmitError for characters that no description holds.
+    """
     broken = BROKEN.search(text)
     if broken:
         raise SubmitError(f"the character {broken[0]!r} is not accepted.", line=text.count("\n", 0, broken.start()) + 1)

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from cloudsched.batch import submit
+from cloudsched.batch.verbs import refusal
 from cloudsched.config.options import JobDefaults
 from cloudsched.errors import SubmitError
 from cloudsched.model.jobs import Job, JobDelta, JobOrder, JobOutcome, JobStatus, Machine, RetireOutcome
 from cloudsched.model.vms import VM
 
 _GOALS = {"hold": JobStatus.HELD, "release": JobStatus.IDLE, "remove": JobStatus.REMOVED}
-_ENDED = (JobStatus.REMOVED, JobStatus.COMPLETE)
 _BUSY, _FREE = ("Claimed", "Busy"), ("Unclaimed", "Idle")
 
 
@@ -174,7 +174,7 @@ class FakeBatch:
         numbers = {f"{job.cluster_id}.{job.proc_id}": job.id for job in self._queue.jobs.values()}
         ids = [numbers.get(name, name) for name in order.jobs]
         for name, job_id in zip(order.jobs, ids, strict=True):
-            error = _refusal(order.action, name, self._queue.jobs.get(job_id))
+            error = refusal(order.action, name, self._queue.jobs.get(job_id))
             if error:
                 return JobOutcome(order.token, error=error)
         now, goal = int(self._clock()), _GOALS[order.action]
@@ -185,18 +185,6 @@ class FakeBatch:
             for machine in [each for each in self._machines.values() if each.global_job_id == job_id]:
                 self._free(machine, now)
         return JobOutcome(order.token, jobs=len(ids))
-
-
-def _refusal(action: str, name: str, job: Job | None) -> str:
-    if job is None:
-        return f"There is no job {name!r} in the queue."
-    if job.job_status in _ENDED:
-        return f"Job {job.cluster_id}.{job.proc_id} has ended already."
-    if action == "hold" and job.job_status == JobStatus.HELD:
-        return f"Job {job.cluster_id}.{job.proc_id} is held already."
-    if action == "release" and job.job_status != JobStatus.HELD:
-        return f"Job {job.cluster_id}.{job.proc_id} is not held."
-    return ""
 
 
 def _start_req(user: str) -> str:

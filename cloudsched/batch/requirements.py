@@ -6,6 +6,7 @@ any spacing, `==`, one-character types, one-digit numbers, parentheses, either o
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from dataclasses import dataclass, replace
@@ -35,6 +36,21 @@ def needs(text: str) -> Needs:
     found = _conjunction(tokens, Needs())
     if tokens:
         raise ValueError(f"{tokens[0]!r} is not expected there")
+    return found
+
+
+def hints(text: str) -> Needs:
+    """Find the first VM type and the largest limits in any ClassAd expression; what else it says is passed over.
+
+    For the expressions of a real queue, which HTCondor and their owners extend at will (PARITY 8.1).
+    """
+    tokens = [match[1] for match in _TOKEN.finditer(text)]
+    found = Needs()
+    for left, operator, right in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if _is_literal(left):
+            left, operator, right = right, _FLIPPED.get(operator.lower(), operator), left
+        with contextlib.suppress(ValueError):
+            found = _compared(left, operator.lower(), right, found)
     return found
 
 

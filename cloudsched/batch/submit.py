@@ -17,6 +17,7 @@ from typing import Any
 from cloudsched.batch import requirements
 from cloudsched.batch.arguments import arguments, environment
 from cloudsched.batch.attributes import ATTRIBUTES, PREFIX, Attribute, boolean, unquoted, whole
+from cloudsched.batch.defaults import shape_defaults
 from cloudsched.batch.description import (
     BROKEN,
     QUEUE,
@@ -268,32 +269,15 @@ def _shape(description: _Description, values: _Values) -> Shape:
         "req_storage": math.ceil(disk_kb / 10**6),
     }
     for name, least in asked.items():
-        if least > chosen.setdefault(name, least or _defaults(description.defaults)[name]):
+        if least > chosen.setdefault(name, least or shape_defaults(description.defaults)[name]):
             raise SubmitError(
                 f"the job asks for {least} {_ASKED[name]} and for a VM that has {chosen[name]}.",
                 line=values.lines[name],
             )
-    return Shape(**{**_defaults(description.defaults), "user": description.owner, **chosen})
+    return Shape(**{**shape_defaults(description.defaults), "user": description.owner, **chosen})
 
 
 _ASKED = {"req_memory": "MB (VMMem)", "req_cpucores": "cpus (VMCPUCores)", "req_storage": "GB (VMStorage)"}
-
-
-def _defaults(defaults: JobDefaults) -> dict[str, Any]:
-    return {
-        "req_vmtype": defaults.default_vmtype,
-        "req_network": defaults.default_vmnetwork,
-        "req_image": defaults.default_vmname,
-        "req_ami": dict(defaults.default_vmami) or {"default": ""},
-        "instance_type": dict(defaults.default_vminstancetypelist) or {"default": ""},
-        "req_memory": defaults.default_vmmem,
-        "req_cpucores": defaults.default_vmcpucores,
-        "req_storage": defaults.default_vmstorage,
-        "maximum_price": defaults.default_vmmaximumprice,
-        "job_per_core": defaults.default_vmjobpercore,
-        "target_clouds": defaults.default_targetclouds,
-        "proxy_non_boot": defaults.default_vmproxynonboot,
-    }
 
 
 def _spec(submitted_from: str, values: _Values, shape: Shape) -> dict[str, Any]:

@@ -46,6 +46,8 @@ _FIELDS: Mapping[str, Callable[[BootRequest], str]] = {
     "uid": lambda request: request.uid,
     "name": lambda request: request.name,
     "socket": lambda request: request.join.get("socket", ""),
+    "condor_host": lambda request: request.join.get("condor_host", ""),
+    "trust_domain": lambda request: request.join.get("trust_domain", ""),
     "slots": lambda request: str(request.cpucores),
     "memory": lambda request: str(request.memory),
     "storage": lambda request: str(request.storage),
@@ -124,7 +126,10 @@ class LocalCloud:
             return
         if record is None:
             record = self._prepared(request, directory)
-        _write_private(directory / "token", request.join.get("token", ""))
+        for secret in ("token", "key"):
+            _write_private(directory / secret, request.join.get(secret, ""))
+        if request.user_data:
+            _write_private(directory / "user-data", request.user_data)
         values = {name: read(request) for name, read in _FIELDS.items()}
         values |= {"cloud": self._name, "dir": str(directory), "cpus": ",".join(map(str, record.cpus))}
         self._spawn(request.uid, directory, [_FIELD.sub(lambda m: values[m[1]], word) for word in self._command])
@@ -296,13 +301,13 @@ def _least_used(records: Iterable[_Record], wanted: int) -> tuple[int, ...]:
     return tuple(sorted(sorted(ours, key=lambda cpu: (used[cpu], cpu))[:wanted]))
 
 
-def _write_private(path: Path, text: str) -> None:
+def _write_private(path: Path, content: str | bytes) -> None:
     """Write a file that only we can read; it appears whole."""
     unfinished = path.with_name(f".{path.name}.new")
     unfinished.unlink(missing_ok=True)
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(text)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
     unfinished.replace(path)
 
 

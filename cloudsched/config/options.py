@@ -81,9 +81,6 @@ def _new(default: T, kind: Kind, why: str) -> T:
 
 
 _MINUTES = whole(0, unit="minutes", seconds=60)
-_HTCONDOR = "The htcondor batch system is not available in this release."
-_PROXIES = "Proxies are not renewed in this release."
-_CONTEXT = "It prepares images on remote clouds, which are not available in this release."
 _LIFETIME = "No cloud leases VMs for a limited time; v1 had no such cloud either."
 _UNUSED = "v1 never used it."
 _LATER = "It is not available in this release."
@@ -94,29 +91,31 @@ class Global:
     """The `[global]` options. `database_url`, when not given, is SQLite in `state_dir`."""
 
     cloud_resource_config: Path | None = _honoured(None, PATH)
-    condor_retrieval_method: str = _ignored("local", TEXT, _HTCONDOR)
-    condor_webservice_url: str = _ignored("http://localhost:8080", TEXT, _HTCONDOR)
-    condor_collector_url: str = _ignored("http://localhost:9618", TEXT, _HTCONDOR)
-    condor_q_command: str = _ignored("condor_q -l", TEXT, _HTCONDOR)
-    condor_status_command: str = _ignored("condor_status -l", TEXT, _HTCONDOR)
-    condor_status_master_command: str = _ignored("condor_status -master -l", TEXT, _HTCONDOR)
-    condor_hold_command: str = _ignored("condor_hold", TEXT, _HTCONDOR)
-    condor_release_command: str = _ignored("condor_release", TEXT, _HTCONDOR)
-    condor_off_command: str = _ignored("/usr/sbin/condor_off", TEXT, _HTCONDOR)
-    condor_on_command: str = _ignored("/usr/sbin/condor_on", TEXT, _HTCONDOR)
-    condor_advertise_command: str = _ignored("/usr/sbin/condor_advertise", TEXT, _HTCONDOR)
-    ssh_path: str = _ignored("/usr/bin/ssh", TEXT, _HTCONDOR)
-    openssl_path: str = _ignored("/usr/bin/openssl", TEXT, _PROXIES)
-    condor_host_on_vm: str = _ignored("", TEXT, _HTCONDOR)
-    condor_context_file: str = _ignored("/etc/condor/central_manager", TEXT, _HTCONDOR)
+    condor_retrieval_method: str = _ignored("local", TEXT, "Only local ever worked.")
+    condor_webservice_url: str = _honoured("http://localhost:8080", TEXT)
+    condor_collector_url: str = _ignored("http://localhost:9618", TEXT, "v1 never used it; see condor_collector.")
+    condor_q_command: str = _changed(
+        "condor_q -l", TEXT, "The bindings come first; a command other than the default wins over them."
+    )
+    condor_status_command: str = _honoured("condor_status -l", TEXT)
+    condor_status_master_command: str = _honoured("condor_status -master -l", TEXT)
+    condor_hold_command: str = _honoured("condor_hold", TEXT)
+    condor_release_command: str = _honoured("condor_release", TEXT)
+    condor_off_command: str = _honoured("/usr/sbin/condor_off", TEXT)
+    condor_on_command: str = _ignored("/usr/sbin/condor_on", TEXT, _UNUSED)
+    condor_advertise_command: str = _honoured("/usr/sbin/condor_advertise", TEXT)
+    ssh_path: str = _honoured("/usr/bin/ssh", TEXT)
+    openssl_path: str = _honoured("/usr/bin/openssl", TEXT)
+    condor_host_on_vm: str = _honoured("", TEXT)
+    condor_context_file: str = _honoured("/etc/condor/central_manager", TEXT)
     vm_lifetime: int = _ignored(10080 * 60, _MINUTES, _LIFETIME)
-    cert_file: str = _ignored("", TEXT, _CONTEXT)
-    key_file: str = _ignored("", TEXT, _CONTEXT)
-    cert_file_on_vm: str = _ignored("", TEXT, _CONTEXT)
-    key_file_on_vm: str = _ignored("", TEXT, _CONTEXT)
-    ca_root_certs: tuple[str, ...] = _ignored((), LIST, _CONTEXT)
-    ca_signing_policies: tuple[str, ...] = _ignored((), LIST, _CONTEXT)
-    cloudscheduler_ssh_key: str = _ignored("", TEXT, _HTCONDOR)
+    cert_file: str = _honoured("", TEXT)
+    key_file: str = _honoured("", TEXT)
+    cert_file_on_vm: str = _honoured("", TEXT)
+    key_file_on_vm: str = _honoured("", TEXT)
+    ca_root_certs: tuple[str, ...] = _honoured((), LIST)
+    ca_signing_policies: tuple[str, ...] = _honoured((), LIST)
+    cloudscheduler_ssh_key: str = _honoured("", TEXT)
     info_server_port: int = _honoured(8111, PORT)
     admin_server_port: int = _changed(8112, PORT, "It sets the admin port; v1 moved the info port instead.")
     persistence_file: str = _ignored(
@@ -138,7 +137,9 @@ class Global:
     graceful_shutdown_method: str = _ignored("off", TEXT, _UNUSED)
     retire_before_lifetime: bool = _ignored(False, BOOLEAN, _LIFETIME)
     retire_before_lifetime_factor: float = _ignored(1.5, number(1), _LIFETIME)
-    cleanup_missing_vms: bool = _ignored(False, BOOLEAN, _HTCONDOR)
+    cleanup_missing_vms: bool = _changed(
+        False, BOOLEAN, "The collector forgets VMs we know to be dead; v1 had it forget all machines of others."
+    )
     clean_shutdown_idle: bool = _ignored(
         False, BOOLEAN, "It never acted in v1; idle VMs retire by keep-alive, and unmatched jobs are explained."
     )
@@ -153,11 +154,13 @@ class Global:
     job_poller_interval: int = _honoured(5, PAUSE)
     machine_poller_interval: int = _honoured(5, PAUSE)
     cleanup_interval: int = _honoured(5, PAUSE)
-    job_proxy_refresher_interval: int = _ignored(-1, OFF_OR_SECONDS, _PROXIES)
-    vm_proxy_refresher_interval: int = _ignored(-1, OFF_OR_SECONDS, _PROXIES)
-    job_proxy_renewal_threshold: int = _ignored(900, SECONDS, _PROXIES)
-    vm_proxy_renewal_threshold: int = _ignored(3600, SECONDS, _PROXIES)
-    vm_proxy_shutdown_threshold: int = _ignored(1800, SECONDS, _PROXIES)
+    job_proxy_refresher_interval: int = _honoured(-1, OFF_OR_SECONDS)
+    vm_proxy_refresher_interval: int = _honoured(-1, OFF_OR_SECONDS)
+    job_proxy_renewal_threshold: int = _honoured(900, SECONDS)
+    vm_proxy_renewal_threshold: int = _honoured(3600, SECONDS)
+    vm_proxy_shutdown_threshold: int = _changed(
+        1800, SECONDS, "It takes effect where vm_proxy_refresher_interval is on; v1's VMs never had a proxy."
+    )
     vm_connection_fail_threshold: int = _honoured(3600, SECONDS)
     connection_fail_disable_time: int = _changed(7200, SECONDS, "It takes effect; v1 always used 7200.")
     vm_idle_threshold: int = _ignored(300, SECONDS, "It belongs to clean_shutdown_idle, which is ignored.")
@@ -165,18 +168,20 @@ class Global:
     max_starting_vm: int = _honoured(-1, whole(-1, clamp=True))
     max_destroy_threads: int = _changed(10, whole(1, clamp=True), "It takes effect; v1 always used 10.")
     max_keepalive: int = _honoured(60 * 60, whole(0, unit="minutes", seconds=60, clamp=True))
-    proxy_cache_dir: str = _ignored("", TEXT, _UNUSED)
-    myproxy_logon_command: str = _ignored("myproxy-logon", TEXT, _PROXIES)
-    override_vmtype: bool = _ignored(False, BOOLEAN, _CONTEXT)
+    proxy_cache_dir: str = _ignored("", TEXT, "The VMs' own proxies are kept in state_dir; v1 never used it.")
+    myproxy_logon_command: str = _honoured("myproxy-logon", TEXT)
+    override_vmtype: bool = _honoured(False, BOOLEAN)
     vm_reqs_from_condor_reqs: bool = _ignored(
         False, BOOLEAN, "Memory, Cpus and Disk in a job's requirements always count."
     )
     adjust_insufficient_resources: bool = _ignored(False, BOOLEAN, "It only changed a line of v1's log.")
-    use_cloud_init: bool = _ignored(True, BOOLEAN, _CONTEXT)
-    default_yaml: str = _ignored("", TEXT, _CONTEXT)
-    validate_yaml: bool = _ignored(False, BOOLEAN, _CONTEXT)
+    use_cloud_init: bool = _honoured(True, BOOLEAN)
+    default_yaml: str = _honoured("", TEXT)
+    validate_yaml: bool = _changed(
+        False, BOOLEAN, "A job's bad part bars its VM and is explained with the job; v1 held the job."
+    )
     retire_reallocate: bool = _ignored(True, BOOLEAN, "VMs that no longer fit their cloud's allowance always retire.")
-    use_pyopenssl: bool = _ignored(False, BOOLEAN, _PROXIES)
+    use_pyopenssl: bool = _ignored(False, BOOLEAN, "Certificates are always read by openssl_path.")
     monitor_url: str = _ignored("", TEXT, _LATER)
 
     state_dir: Path = _new(
@@ -186,6 +191,22 @@ class Global:
     batch_system: str = _new(
         "embedded", word("embedded", "htcondor"), "Defaults to htcondor when the file sets a condor_* option."
     )
+    condor_config: Path | None = _new(None, PATH, "HTCondor's configuration file; none means HTCondor's own places.")
+    condor_collector: str = _new("", TEXT, "HOST or HOST:PORT of the collector; empty means HTCondor's COLLECTOR_HOST.")
+    condor_schedd: str = _new("", TEXT, "Name of the schedd; empty means HTCondor's SCHEDD_HOST, else this host's.")
+    condor_token_directory: Path | None = _new(None, PATH, "Where our IDTOKEN lies; none means HTCondor's own place.")
+    condor_signing_key: Path | None = _new(None, PATH, "The pool's signing key, to make VMs' tokens with.")
+    condor_trust_domain: str = _new("", TEXT, "Issuer of VMs' tokens; empty means HTCondor's TRUST_DOMAIN.")
+    condor_vm_identity: str = _new("condor", TEXT, "User part of the identity that VMs join with.")
+    condor_token_seconds: int = _new(86400, PAUSE, "How long a VM's token lasts; a VM that lives longer cannot rejoin.")
+    condor_update_seconds: int = _new(
+        300, PAUSE, "UPDATE_INTERVAL of the VMs' startds: a restarted collector knows them again after it."
+    )
+    condor_timeout_seconds: int = _new(15, PAUSE, "How long one question to HTCondor may take.")
+    condor_history_command: str = _new("condor_history -l", TEXT, "Tells how jobs ended, without the bindings.")
+    condor_submit_command: str = _new("condor_submit", TEXT, "Submits jobs, without the bindings.")
+    condor_drain_command: str = _new("condor_drain", TEXT, "Retires VMs before condor_off_command is tried.")
+    condor_rm_command: str = _new("condor_rm", TEXT, "Removes jobs, without the bindings.")
     admin_listen: str = _new("127.0.0.1", LISTEN, "Where the admin daemon listens.")
     info_listen: str = _new("127.0.0.1", LISTEN, "Where the info daemon listens.")
     admin_auth: str = _new("token", word("token", "none", "closed"), "none lets v1's clients in, closed nobody.")
@@ -254,10 +275,10 @@ class JobDefaults:
     default_vminstancetypelist: Mapping[str, str] = _honoured({}, PAIRS)
     default_vmmaximumprice: float = _honoured(0.0, number(0))
     default_vmproxynonboot: bool = _changed(False, BOOLEAN, "It is read from [job]; v1 crashed when it was set.")
-    default_vmuserdata: tuple[str, ...] = _ignored((), LIST, _CONTEXT)
+    default_vmuserdata: tuple[str, ...] = _honoured((), LIST)
     default_targetclouds: tuple[str, ...] = _honoured((), LIST)
-    default_vmamiconfig: str = _ignored("", TEXT, _CONTEXT)
-    default_vminjectca: bool = _ignored(True, BOOLEAN, _CONTEXT)
+    default_vmamiconfig: tuple[str, ...] = _honoured((), LIST)
+    default_vminjectca: bool = _honoured(True, BOOLEAN)
     default_vmjobpercore: bool = _honoured(False, BOOLEAN)
 
 
@@ -277,6 +298,7 @@ class Logging:
     log_syslog: bool = _honoured(False, BOOLEAN)
     log_max_size: int | None = _honoured(None, kinds.or_none(whole(1, unit="bytes")))
     log_format: str = _honoured("%(asctime)s - %(levelname)s - %(threadName)s - %(message)s", kinds.LOG_FORMAT)
+    log_json: bool = _new(False, BOOLEAN, "Each line of the log is a JSON object; log_format is not looked at.")
 
 
 def _option(section: str, each: Field[Any]) -> Option:

@@ -13,6 +13,7 @@ from cloudsched.engine.boots import Boots
 from cloudsched.engine.calls import Call
 from cloudsched.engine.endings import Endings
 from cloudsched.engine.orders import Orders
+from cloudsched.engine.proxies import Proxies
 from cloudsched.engine.reloads import Reloads
 from cloudsched.model import actions
 from cloudsched.model.snapshot import Snapshot
@@ -31,6 +32,7 @@ class Apply:
     endings: Endings
     reloads: Reloads
     orders: Orders
+    proxies: Proxies
 
     def plan(self, snapshot: Snapshot, plan: actions.Plan) -> list[Call]:
         """Record a plan; returns the calls that carry out the rest. Raises StateUnavailable, with nothing done."""
@@ -45,6 +47,7 @@ class Apply:
             *self.endings.destroy_calls(snapshot, _of(actions.Destroy, plan)),
             *self.endings.retire_calls(snapshot, _of(actions.Retire, plan)),
             *self.orders.calls(_of(actions.OrderJobs, plan), snapshot.now),
+            *(self.proxies.call(each, snapshot.now) for each in _of(actions.Renew, plan)),
             *self.boots.calls(snapshot, requested),
         ]
 
@@ -65,7 +68,7 @@ class Apply:
             case actions.Reload():
                 self.reloads.apply(writing, action, now)
             case _:
-                pass  # Boot, Destroy, Retire and OrderJobs are calls as well, and recorded together
+                pass  # Boot, Destroy, Retire, OrderJobs and Renew are calls as well, and recorded together
 
 
 def _of(kind: type[T], plan: actions.Plan) -> list[T]:

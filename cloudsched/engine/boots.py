@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from cloudsched.cloudinit import Context
 from cloudsched.config.load import Config
 from cloudsched.engine.bans import Bans
 from cloudsched.engine.calls import Call
+from cloudsched.engine.contexts import Contexts
 from cloudsched.engine.places import Places
-from cloudsched.errors import BadRequirement, CredentialRefused, Outage, QuotaExceeded, Transient
+from cloudsched.engine.proxies import Proxies
+from cloudsched.errors import (
+    BadRequirement,
+    CloudschedError,
+    CredentialRefused,
+    Outage,
+    QuotaExceeded,
+    Transient,
+)
 from cloudsched.model.actions import Boot
 from cloudsched.model.clouds import BootOutcome, BootRequest, Cloud
 from cloudsched.model.jobs import Shape
@@ -49,11 +59,13 @@ _REFUSALS: tuple[tuple[type[Exception], _Refusal], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Boots:
-    """Turns Boot actions into recorded VMs and calls."""
+    """Turns Boot actions into recorded VMs and calls. `contexts` is None where VMs need no user data to join."""
 
     config: Config
     places: Places
     bans: Bans
+    proxies: Proxies
+    contexts: Contexts | None = None
 
     def record(self, writing: Writing, snapshot: Snapshot, boots: Sequence[Boot]) -> list[VM]:
         """Record the VMs of these boots as requested; returns them."""
@@ -66,7 +78,8 @@ class Boots:
                 request = self._request(cloud, shape, unique_name(cloud.name), snapshot)
                 deadline = snapshot.now + self.config.global_.boot_deadline_seconds
                 record = vm_record(shape, cloud, request, snapshot.now, deadline)
-                found.append(replace(record, position=position + len(found)))
+                proxy = self.proxies.promised(writing, shape, request.uid)
+                found.append(replace(record, position=position + len(found), **proxy))
         vms.record_vms(writing, found)
         tallies.add_tallies(writing, (((BOOTS, vm.cloud), 1.0) for vm in found))
         return found
@@ -92,16 +105,57 @@ class Boots:
         adapter = self.places.cloud(cloud.name)
         assert adapter is not None
         requests = [self._request(cloud, snapshot.shapes[vm.shape], vm.uid, snapshot) for vm in group]
+        unready: dict[str, CloudschedError] = {}
+        proxyless: list[str] = []
 
         def work() -> list[BootOutcome]:
-            return adapter.boot([self.places.joined(request) for request in requests])
+            contexts = self._contexts({vm.shape: snapshot.shapes[vm.shape] for vm in group})
+            asked: list[BootRequest] = []
+            for vm, request in zip(group, requests, strict=True):
+                try:
+                    asked.append(self._completed(cloud, request, contexts[vm.shape]))
+                except CloudschedError as ex:
+                    unready[vm.uid] = ex
+            proxyless[:] = [vm.uid for vm in group if vm.proxy_file and not self.proxies.give(vm)]
+            return adapter.boot(asked) if asked else []
 
         def finish(writing: Writing, result: list[BootOutcome] | Exception) -> None:
-            outcomes = [BootOutcome(vm.uid, error=result) for vm in group] if isinstance(result, Exception) else result
-            for vm, outcome in zip(group, outcomes, strict=True):
+            vms.record_fields(writing, [{"uid": uid, "proxy_file": None} for uid in proxyless])
+            asked = [vm for vm in group if vm.uid not in unready]
+            outcomes = [BootOutcome(vm.uid, error=result) for vm in asked] if isinstance(result, Exception) else result
+            for vm, outcome in zip(asked, outcomes, strict=True):
                 self._finish(writing, vm, outcome, snapshot.now)
+            for vm in group:
+                if vm.uid in unready:
+                    self._not_asked(writing, vm, unready[vm.uid], snapshot.now)
 
         return Call(cloud.name, tuple(vm.uid for vm in group), work, finish)
+
+    def _contexts(self, shapes: Mapping[str, Shape]) -> dict[str, Context | CloudschedError | None]:
+        """What the VMs of each shape are given alike, or why that cannot be had."""
+        found: dict[str, Context | CloudschedError | None] = {}
+        for key, shape in shapes.items():
+            try:
+                found[key] = self.contexts.of(shape) if self.contexts else None
+            except CloudschedError as ex:
+                found[key] = ex
+        return found
+
+    def _completed(self, cloud: Cloud, request: BootRequest, context: Context | CloudschedError | None) -> BootRequest:
+        """The request with all that its VM is given. Raises CloudschedError where that cannot be had."""
+        if isinstance(context, CloudschedError):
+            raise context
+        joined = self.places.joined(request)
+        if context is None or self.contexts is None:
+            return joined
+        return replace(joined, user_data=self.contexts.completed(joined, cloud, context))
+
+    def _not_asked(self, writing: Writing, vm: VM, error: CloudschedError, now: int) -> None:
+        """What a VM is to be given cannot be had: no cloud was asked for it, and the sentence is the job's reason."""
+        log.warning("%s cannot be booted on %s: %s", vm.uid, vm.cloud, error)
+        vms.forget(writing, [vm.uid])
+        seconds = self.config.global_.job_ban_timeout if isinstance(error, BadRequirement) else _BRIEFLY
+        jobs.record_block(writing, Block(vm.shape, vm.cloud, now + seconds, str(error)), now)
 
     def _finish(self, writing: Writing, vm: VM, outcome: BootOutcome, now: int) -> None:
         self.bans.record(writing, resolved_image(vm), vm.cloud, booted=outcome.error is None)

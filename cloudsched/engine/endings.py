@@ -10,8 +10,9 @@ from typing import Any
 from cloudsched.engine.bans import Bans
 from cloudsched.engine.boots import resolved_image
 from cloudsched.engine.calls import Call
-from cloudsched.engine.observe import LISTED_LATE_SECONDS, failure_sentence
+from cloudsched.engine.observe import LISTED_LATE_SECONDS
 from cloudsched.engine.places import Places
+from cloudsched.engine.polls import failure_sentence
 from cloudsched.model.actions import Destroy, Retire
 from cloudsched.model.clouds import DestroyOutcome
 from cloudsched.model.jobs import RetireOutcome

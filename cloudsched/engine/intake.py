@@ -60,7 +60,8 @@ class Intake:
         """
         came, ends = self.polls.results(), self.calls.ends()
         for result in came:
-            self.beat(result.poll.heartbeat, result.poll.interval_seconds, now)
+            if result.poll.heartbeat:
+                self.beat(result.poll.heartbeat, result.poll.interval_seconds, now)
         self._results += came
         counts = len(self._results), len(ends)
         if any(counts) or now >= self._next_beats:

@@ -31,6 +31,7 @@ from cloudsched.model.actions import (
     OrderJobs,
     Plan,
     Reload,
+    Renew,
     Retire,
     Schedule,
     SetCloud,
@@ -239,5 +240,6 @@ _WORDS: Mapping[type, str] = {
     SetCloud: "set clouds",
     OrderJobs: "pass on orders",
     Reload: "settings",
+    Renew: "renew proxies",
     Settle: "settle",
 }

@@ -8,18 +8,21 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from cloudsched.engine import listing
-from cloudsched.engine.polls import PollResult
-from cloudsched.errors import CloudschedError
+from cloudsched.engine.polls import PollResult, failure_sentence
+from cloudsched.engine.proxies import Proxies
 from cloudsched.model.metrics import UNKNOWN, Increment, observed
 from cloudsched.model.snapshot import Polled
 from cloudsched.model.vms import VM
-from cloudsched.model.wishes import Outcome
-from cloudsched.store import Writing, clouds, jobs, machines, operations, polls, tallies, vms
+from cloudsched.model.wishes import Aspect, Outcome
+from cloudsched.store import Writing, clouds, jobs, limits, machines, operations, polls, tallies, vms
 
 log = logging.getLogger("cloudscheduler")
 
 LISTED_LATE_SECONDS = 600
 """How long after its destruction a cloud may still list a VM without our taking it back."""
+
+PROXY_POLLS = {"JobProxyRefresher": Aspect.JOB_PROXY, "VMProxyRefresher": Aspect.VM_PROXY}
+"""The polls that look at proxies, under the names of v1's threads."""
 
 _RUN_SAMPLES = 10
 
@@ -38,6 +41,8 @@ class Observer:
 
     jobs_known: bool = False
     machines_known: bool = False
+    problems: dict[str, str] = field(default_factory=dict)
+    proxies: Proxies | None = None
     later: list[tuple[Outcome, float]] = field(default_factory=list)
 
     def settle_later(self, outcome: Outcome, at: float) -> None:
@@ -48,6 +53,8 @@ class Observer:
         """Record one poll's result or failure, and that there was one."""
         polls.record_polls(writing, [_polled(result, now)])
         kind, _, place = result.poll.name.partition(":")
+        if not place:
+            self._record_problem(writing, kind, failure_sentence(result.error) if result.error else "")
         if result.error is not None:
             self._record_failure(writing, result, place, now)
         elif kind == "VMPoller":
@@ -56,6 +63,8 @@ class Observer:
             self._record_jobs(writing, result)
             self._settle(writing, result.started_at)
             self.jobs_known = True
+        elif self.proxies is not None and kind in PROXY_POLLS:
+            self.proxies.record(writing, PROXY_POLLS[kind], result.value)
         else:
             machines.record_machines(writing, result.value)
             self.machines_known = True
@@ -67,6 +76,15 @@ class Observer:
             cloud = clouds.find(writing.connection, place)
             since = cloud.errorconnect if cloud.errorconnect is not None else float(now)
             clouds.record_fields(writing, place, {"stale": True, "last_error": sentence, "errorconnect": since})
+
+    def _record_problem(self, writing: Writing, stage: str, sentence: str) -> None:
+        """Keep what the batch system's polls fail of for the diagnostics; clouds have places of their own for it."""
+        if self.problems.get(stage, "") == sentence:
+            return
+        self.problems = {name: text for name, text in self.problems.items() if name != stage}
+        if sentence:
+            self.problems[stage] = sentence
+        limits.record_setting(writing, limits.PROBLEMS, self.problems)
 
     def _record_listing(self, writing: Writing, place: str, result: PollResult, now: int) -> None:
         connection = writing.connection
@@ -142,13 +160,6 @@ def hosts(known: Iterable[VM]) -> dict[str, VM]:
         names = (vm.uid, vm.hostname, vm.alt_hostname or "", machine_host(vm.condorname or ""))
         found.update({name.lower(): vm for name in names if name})
     return found
-
-
-def failure_sentence(error: Exception | None) -> str:
-    """An error as a sentence: ours as it is, others by their kind."""
-    if isinstance(error, (CloudschedError, TimeoutError)):
-        return str(error)
-    return f"{type(error).__name__}: {error}"
 
 
 def _cloud_of(by_host: dict[str, VM]) -> Callable[[str], str]:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from cloudsched.errors import CloudschedError
+
 log = logging.getLogger("cloudscheduler")
 
 _LONGEST_PAUSE = 300.0
@@ -19,7 +21,7 @@ _SHORTEST_PAUSE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """One thing to ask again and again; `name` is unique, `heartbeat` the v1 stage it belongs to.
+    """One thing to ask again and again; `name` is unique, `heartbeat` the v1 stage it belongs to, if any.
 
     `told_once`: an answer counts however late it comes, for the next one will not repeat it.
     """
@@ -163,3 +165,10 @@ class Polls:
 
 def _soonest(run: _Run, now: float) -> float:
     return max(now, run.started_at + _SHORTEST_PAUSE)
+
+
+def failure_sentence(error: Exception | None) -> str:
+    """An error as a sentence: ours as it is, others by their kind."""
+    if isinstance(error, (CloudschedError, TimeoutError)):
+        return str(error)
+    return f"{type(error).__name__}: {error}"

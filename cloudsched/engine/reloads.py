@@ -1,4 +1,4 @@
-"""Wishes about the scheduler itself: re-read files, settings in force, proxies.
+"""Wishes about the scheduler itself: re-read files, settings in force.
 
 Each is a function of the wish's value that returns the outcome's detail or raises a CloudschedError, in which case
 nothing has changed and the sentence is the outcome (B-24).
@@ -14,7 +14,7 @@ from typing import Any
 
 from cloudsched.config import limits as files
 from cloudsched.config.clouds import CloudSection
-from cloudsched.errors import CloudschedError, ConfigError, Conflict
+from cloudsched.errors import CloudschedError, ConfigError
 from cloudsched.logs import set_level
 from cloudsched.model.actions import Reload
 from cloudsched.model.wishes import Aspect, Outcome, OutcomeState
@@ -51,8 +51,6 @@ class Reloads:
             Aspect.CLOUD_ALIASES: self._cloud_aliases,
             Aspect.LOG_LEVEL: self._log_level,
             Aspect.QUICK_EXIT: self._quick_exit,
-            Aspect.JOB_PROXY: self._no_proxies,
-            Aspect.VM_PROXY: self._no_proxies,
         }
 
     def _reconfig(self, writing: Writing, _value: Any) -> Detail:
@@ -83,6 +81,3 @@ class Reloads:
         limits.record_setting(writing, "quick_exit", bool(value))
         log.info("Quick exit is %s.", "on: VMs live on when I stop" if value else "off: I destroy all VMs when I stop")
         return {"quick_exit": bool(value)}
-
-    def _no_proxies(self, _writing: Writing, value: Any) -> Detail:
-        raise Conflict(f"User {value} has no proxy to refresh: jobs of this batch system carry none.")

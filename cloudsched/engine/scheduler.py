@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from cloudsched.config.clouds import CloudSection, host_size, read_clouds
@@ -18,14 +19,18 @@ from cloudsched.engine.apply import Apply
 from cloudsched.engine.bans import Bans
 from cloudsched.engine.boots import Boots
 from cloudsched.engine.calls import Calls
+from cloudsched.engine.contexts import Contexts
 from cloudsched.engine.endings import Endings
+from cloudsched.engine.htcondor import HTCondor
 from cloudsched.engine.inventory import record_inventory
 from cloudsched.engine.loop import Engine, Stages
-from cloudsched.engine.observe import Observer
+from cloudsched.engine.observe import PROXY_POLLS, Observer
 from cloudsched.engine.orders import Orders
 from cloudsched.engine.places import Places
 from cloudsched.engine.polls import Poll, Polls
+from cloudsched.engine.proxies import Proxies
 from cloudsched.engine.reloads import Reloads
+from cloudsched.engine.renewal import Renewal
 from cloudsched.engine.simulation import Simulation
 from cloudsched.errors import CloudschedError, StateError
 from cloudsched.model.actions import Destroy, Reload
@@ -57,10 +62,12 @@ class Scheduler:
         self._wake = threading.Event()
         self._known: Mapping[str, VM] = {}
         self._played = Simulation(store, lambda: self._known.values()) if options.simulate else None
-        self._batch: adapters.Batch = self._played or adapters.Embedded(store, config, self._known_vm)
+        batch = HTCondor if config.global_.batch_system == "htcondor" else adapters.Embedded
+        self._batch: adapters.Batch = self._played or batch(store, config, self._known_vm)
         self._places = Places({}, self._batch.adapter)
         settings = config.global_
         self._bans = Bans(settings)
+        self._proxies = Proxies(store, settings, Renewal(settings))
         self._endings = Endings(self._places, self._bans, settings.max_destroy_threads, self._hold_off, _now)
         self._reloads = Reloads(settings.user_limit_file, settings.target_cloud_alias_file, self._reread, self._install)
         self._polls = Polls(self._wake.set, config.global_.poll_timeout_seconds)
@@ -140,11 +147,19 @@ class Scheduler:
             return [vm for vm in vms.all_vms(connection) if not vm.released]
 
     def _stages(self) -> Stages:
-        observer = Observer()
-        boots = Boots(self._config, self._places, self._bans)
+        observer = Observer(proxies=self._proxies)
+        boots = Boots(self._config, self._places, self._bans, self._proxies, self._contexts())
         orders = Orders(self._places, observer.settle_later)
-        apply = Apply(self._store, boots, self._endings, self._reloads, orders)
+        apply = Apply(self._store, boots, self._endings, self._reloads, orders, self._proxies)
         return Stages(self._store, self._config, self._polls, self._calls, observer, apply, self._batch.forget_jobs)
+
+    def _contexts(self) -> Contexts | None:
+        """VMs that join HTCondor are told how by cloud-init; the embedded batch's workers are started with all."""
+        if self._config.global_.batch_system != "htcondor" or self._played:
+            return None
+        contexts = Contexts(self._config)
+        contexts.check()
+        return contexts
 
     def _hold_off(self, uid: str, seconds: int) -> None:
         self._engine.hold_off(uid, seconds)
@@ -211,6 +226,14 @@ class Scheduler:
             Poll("JobPoller", "JobPoller", self._batch.jobs, settings.job_poller_interval, told_once=True),
             Poll("MachinePoller", "MachinePoller", self._batch.adapter.machines, settings.machine_poller_interval),
             *cloud_polls,
+            *([] if self._played else self._proxy_polls()),
+        ]
+
+    def _proxy_polls(self) -> list[Poll]:
+        """Looks at proxies; v1's list of heartbeats does not name their threads."""
+        return [
+            Poll(name, "", partial(self._proxies.look, aspect), self._proxies.interval(aspect))
+            for name, aspect in PROXY_POLLS.items()
         ]
 
     def _read_files(self) -> None:

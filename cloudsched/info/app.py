@@ -44,7 +44,7 @@ def create_app(store: Store, config: Config) -> WSGIApp:
         "/thread-heart-beats": monitors.HeartBeats(store, settings),
     }
     one_form: dict[str, object] = {
-        "/": Root(),
+        "/": Root(pictures, store),
         "/clusters/{cloud}": clouds.Cluster(pictures),
         "/clusters/{cloud}/vms/{vm}": vms.OneVM(pictures),
         "/jobs/{job}": jobs.OneJob(pictures),

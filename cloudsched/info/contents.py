@@ -47,6 +47,7 @@ class Contents:
     tallies: Mapping[str, Tally] = field(default_factory=dict)
     waiting: Mapping[str, int] = field(default_factory=dict)
     """`waiting` counts, by aspect, the wishes that have no outcome yet."""
+    problems: Mapping[str, str] = field(default_factory=dict)
 
 
 NOTHING = Contents(StateRow(*(0 for _ in fields(StateRow))))
@@ -91,6 +92,7 @@ def read(store: Store, before: Contents) -> Contents:
             cloud_aliases=limits.read_cloud_aliases(connection) if limits_changed else before.cloud_aliases,
             tallies=merged("tallies", before.tallies, lambda each: Tally(to_key(each["key"]), each["value"])),
             waiting=operations.waiting(connection) if row.verbs > since else before.waiting,
+            problems=limits.read_settings(connection).get(limits.PROBLEMS, {}) if limits_changed else before.problems,
         )
 
 

@@ -38,7 +38,7 @@ def _shared_state(picture: Picture) -> SharedState:
     revisions = asdict(contents.row)
     index = revisions.pop("index")
     held = ("clouds", "vms", "jobs", "shapes", "machines", "user_limits", "cloud_aliases")
-    return SharedState(index, revisions, {name: len(getattr(contents, name)) for name in held})
+    return SharedState(index, revisions, {name: len(getattr(contents, name)) for name in held}, contents.problems)
 
 
 def _process(picture: Picture) -> Process:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cloudsched.model.jobs import JobOrder
-from cloudsched.model.wishes import OutcomeState
+from cloudsched.model.wishes import Aspect, OutcomeState
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,15 @@ class Reload:
 
 
 @dataclass(frozen=True, slots=True)
+class Renew:
+    """Renew the proxies of a user's jobs or VMs; `aspect` is the wish's, job_proxy or vm_proxy."""
+
+    aspect: Aspect
+    user: str
+    wish: int
+
+
+@dataclass(frozen=True, slots=True)
 class Settle:
     """Record how a wish ended."""
 
@@ -110,5 +119,5 @@ class Settle:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-Action = Boot | Retire | Destroy | Drop | SetVM | SetCloud | Schedule | Explain | OrderJobs | Reload | Settle
+Action = Boot | Retire | Destroy | Drop | SetVM | SetCloud | Schedule | Explain | OrderJobs | Reload | Renew | Settle
 Plan = tuple[Action, ...]

@@ -80,8 +80,10 @@ class BootRequest:
     key_name: str | None = None
     security_groups: tuple[str, ...] = ()
     location: str | None = None
-    join: Mapping[str, str] = field(default_factory=dict)
-    """`join` is what the VM needs to join the batch system (endpoint, token): secret, never logged or stored."""
+    join: Mapping[str, str] = field(default_factory=dict, repr=False)
+    user_data: bytes = field(default=b"", repr=False)
+    """`join` is what the VM needs to join the batch system (endpoint, token), `user_data` what its cloud-init is given,
+    which holds the same (PARITY 8.5): secret, never logged or stored."""
 
 
 @dataclass(frozen=True, slots=True)

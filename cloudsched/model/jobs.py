@@ -54,6 +54,9 @@ class Shape:
     target_clouds: tuple[str, ...] = ()
     proxy_non_boot: bool = False
     vmimage_proxy_file: str | None = None
+    user_data: tuple[str, ...] = ()
+    ami_config: tuple[str, ...] = ()
+    inject_ca: bool = True
 
     @property
     def uservmtype(self) -> str:
@@ -99,6 +102,7 @@ class Job:
     myproxy_server: str | None = None
     myproxy_server_port: str | None = None
     myproxy_creds_name: str | None = None
+    x509userproxy_expiry_time: str | None = None
     # -- ours ------------------------------------------------------------------------------------------------
     failed_boot_reason: tuple[str, ...] = ()
     problem: str = ""

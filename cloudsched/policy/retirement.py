@@ -15,6 +15,7 @@ from cloudsched.model.jobs import Machine
 from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM
 from cloudsched.policy.machines import Slots, is_idle
+from cloudsched.policy.proxies import ends_at
 from cloudsched.policy.vms import STARTING, is_leaving, is_retiring
 
 
@@ -29,6 +30,8 @@ def _ending(vm: VM, cloud: Cloud, snapshot: Snapshot, settings: Global, slots: S
     now = snapshot.now
     if vm.requested_until is not None:
         return _unlisted(vm) if now > vm.requested_until else None
+    if _proxy_ends(vm, settings, now):
+        return Destroy(vm.uid, f"VM's proxy ends at {vm.x509userproxy_expiry_time} UTC.")
     if vm.status in STARTING and 0 < cloud.boot_timeout < now - vm.initialize_time:
         return Destroy(vm.uid, f"VM has not booted within {cloud.boot_timeout} s.", failed_image=True)
     if vm.errorcount >= settings.polling_error_threshold:
@@ -41,6 +44,12 @@ def _ending(vm: VM, cloud: Cloud, snapshot: Snapshot, settings: Global, slots: S
     if vm.status == "Running" and now - max(vm.initialize_time, vm.last_state_change or 0) > limit:
         return Destroy(vm.uid, f"VM has not joined the batch system within {limit} s.", failed_image=True)
     return None
+
+
+def _proxy_ends(vm: VM, settings: Global, now: int) -> bool:
+    """Whether a proxy that should have been renewed is about to end (PARITY 6.5 step 3)."""
+    end = ends_at(vm.x509userproxy_expiry_time) if settings.vm_proxy_refresher_interval > 0 else None
+    return end is not None and end - now < settings.vm_proxy_shutdown_threshold
 
 
 def _unlisted(vm: VM) -> Action:

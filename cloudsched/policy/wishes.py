@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from cloudsched.model.actions import Action, Destroy, OrderJobs, Plan, Reload, Retire, SetCloud, Settle, SetVM
+from cloudsched.model.actions import Action, Destroy, OrderJobs, Plan, Reload, Renew, Retire, SetCloud, Settle, SetVM
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import JobOrder
 from cloudsched.model.snapshot import Snapshot
@@ -98,8 +98,11 @@ def _order(snapshot: Snapshot, wish: Wish) -> Plan:
 
 
 def _reload(snapshot: Snapshot, wish: Wish) -> Plan:
-    value = wish.name if wish.kind == "user" else wish.value
-    return (Reload(wish.aspect.value, value, wish=wish.id),)
+    return (Reload(wish.aspect.value, wish.value, wish=wish.id),)
+
+
+def _renew(snapshot: Snapshot, wish: Wish) -> Plan:
+    return (Renew(wish.aspect, wish.name, wish.id),)
 
 
 _ANSWERS: Mapping[Aspect, Callable[[Snapshot, Wish], Plan]] = {
@@ -118,6 +121,6 @@ _ANSWERS: Mapping[Aspect, Callable[[Snapshot, Wish], Plan]] = {
     Aspect.RECONFIG: _reload,
     Aspect.USER_LIMITS: _reload,
     Aspect.CLOUD_ALIASES: _reload,
-    Aspect.JOB_PROXY: _reload,
-    Aspect.VM_PROXY: _reload,
+    Aspect.JOB_PROXY: _renew,
+    Aspect.VM_PROXY: _renew,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cloudsched.model.snapshot import HEARTBEATS
 from cloudsched.render.cells import cell
@@ -16,11 +16,12 @@ _SEEN_BY = dict.fromkeys(HEARTBEATS, (_POOL, _JOBS)) | {"JobPoller": ((), _JOBS)
 
 @dataclass(frozen=True, slots=True)
 class SharedState:
-    """The state row, and how many rows of each kind this picture of it holds."""
+    """The state row, how many rows of each kind this picture of it holds, and what polls fail of, by stage."""
 
     index: int
     revisions: Mapping[str, int]
     rows: Mapping[str, int]
+    problems: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,13 @@ def developer_information(state: SharedState, process: Process) -> str:
     """Memory and threads of the daemon and what it holds, `GET /developer-info` (PARITY 1.3, I16)."""
     memory = f"resident {_kilobytes(process.resident_kb)}, at most {_kilobytes(process.peak_kb)}"
     threads = "".join(f"   {cell(name)}\n" for name in process.threads)
+    problems = "".join(f"   {name}: {cell(sentence)}\n" for name, sentence in sorted(state.problems.items()))
     return (
         f"Process: {process.pid}, Python {process.python}\nMemory: {memory}\n"
         f"State: index {state.index}, {_listed(state.rows)}\n"
         f"Pages: {process.pages}, {process.page_bytes} bytes\n"
         f"Threads: {len(process.threads)}\n{threads}"
+        f"Problems: {len(state.problems)}\n{problems}"
     )
 
 
@@ -85,4 +88,5 @@ def developer_document(state: SharedState, process: Process) -> Document:
         "state": shared_objects_document(state),
         "pages": {"count": process.pages, "bytes": process.page_bytes},
         "threads": list(process.threads),
+        "problems": dict(state.problems),
     }

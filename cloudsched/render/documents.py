@@ -41,10 +41,10 @@ _JOB_KEYS = (
     *("id", "cluster_id", "proc_id", "priority", "job_status", "status", "override_status", "block_time", "banned"),
     *("ban_time", "remote_host", "running_cloud", "servertime", "jobstarttime", "machine_reserved", "spool_dir"),
     *("x509userproxy", "x509userproxysubject", "original_x509userproxy", "proxy_renew_time", "myproxy_server"),
-    *("myproxy_server_port", "myproxy_creds_name", "blocked_clouds"),
+    *("myproxy_server_port", "myproxy_creds_name", "x509userproxy_expiry_time", "blocked_clouds"),
 )
 _OUR_JOB_KEYS = ("problem", "hold_reason", "exit_code", "submitted_at", "finished_at")
-_ALWAYS_IN_JOBS: Document = {"req_imageloc": "", "running_vm": None, "x509userproxy_expiry_time": None}
+_ALWAYS_IN_JOBS: Document = {"req_imageloc": "", "running_vm": None}
 
 
 def encode(document: object) -> str:

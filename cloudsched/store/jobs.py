@@ -16,7 +16,10 @@ from cloudsched.store import rows, tables
 from cloudsched.store.connect import Writing
 
 _ENGINE_COLUMNS = frozenset(
-    ("status", "override_status", "blocked_clouds", "block_time", "banned", "ban_time", "failed_boot_reason")
+    (
+        *("status", "override_status", "blocked_clouds", "block_time", "banned", "ban_time", "failed_boot_reason"),
+        "x509userproxy_expiry_time",
+    )
 )
 """Columns the engine decides: a report of the batch system changes them only by changing the job's status."""
 
@@ -109,6 +112,11 @@ def find(connection: Connection, ref: str) -> Job:
     return found[0]
 
 
+def unfinished(connection: Connection) -> list[str]:
+    """The ids of all jobs that have not finished."""
+    return list(connection.execute(select(tables.jobs.c.id).where(tables.jobs.c.finished_at.is_(None))).scalars())
+
+
 def users(connection: Connection) -> set[str]:
     """Everybody who has a shape or a VM."""
     owners = {shape.user for shape in all_shapes(connection).values()}
@@ -132,7 +140,8 @@ def record_delta(writing: Writing, delta: JobDelta, cloud_of: Callable[[str], st
         rows.save(writing, tables.jobs, found, topic="jobs")
     gone: Iterable[str] = delta.gone
     if delta.complete:
-        gone = set(writing.connection.execute(select(tables.jobs.c.id)).scalars()) - {job.id for job in delta.changed}
+        # A whole queue is what is alive: finished jobs stay until their time is over.
+        gone = set(unfinished(writing.connection)) - {job.id for job in delta.changed}
     rows.remove(writing, tables.jobs, sorted(gone), topic="jobs")
     return Happened(tuple(ended), tuple(max(each, 0) for each in waited))
 

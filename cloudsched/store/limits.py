@@ -23,6 +23,10 @@ def cloud_aliases(store: Store) -> dict[str, tuple[str, ...]]:
         return read_cloud_aliases(connection)
 
 
+PROBLEMS = "problems"
+"""The setting that holds what the batch system's polls fail of, by stage."""
+
+
 def setting(store: Store, name: str) -> Any:
     """A setting in force (`log_level`, `quick_exit`), None before the engine's first start."""
     with store.reading() as connection:

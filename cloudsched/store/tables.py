@@ -217,6 +217,7 @@ jobs = _table(
     _text("myproxy_server", nullable=True),
     _text("myproxy_server_port", nullable=True),
     _text("myproxy_creds_name", nullable=True),
+    _text("x509userproxy_expiry_time", nullable=True),
     _json("failed_boot_reason"),
     _text("problem"),
     _text("hold_reason"),

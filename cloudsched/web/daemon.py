@@ -6,15 +6,19 @@ import argparse
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cloudsched import __version__, logs
 from cloudsched.config import Config, find, load
-from cloudsched.errors import CloudschedError
+from cloudsched.errors import CloudschedError, StateError
+from cloudsched.store import Store, limits
 from cloudsched.web.app import WSGIApp
 from cloudsched.web.serve import Endpoint, serve
+
+LEVEL_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +32,10 @@ class Daemon:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """An application, and what to do when its service begins to stop."""
+    """An application, the state it serves, and what to do when its service begins to stop."""
 
     app: WSGIApp
+    store: Store
     stopping: Callable[[], None] = lambda: None
 
 
@@ -43,11 +48,28 @@ def run(daemon: Daemon, argv: Sequence[str] | None = None) -> int:
         config = load(overrides, os.environ, options.config_file or find(os.environ))
         logs.set_up(config.logging, config.global_.log_dir, f"{daemon.kind}_server")
         service = daemon.make(config)
+        threading.Thread(target=follow_level, args=(service.store,), name="log-level", daemon=True).start()
         serve(service.app, _endpoint(daemon, config, options.exit_with_parent), _say_ready, service.stopping)
     except CloudschedError as ex:
         sys.stderr.write(f"{daemon.kind}_server: {ex}\n")
         return 1
     return 0
+
+
+def follow_level(store: Store, stop: threading.Event | None = None) -> None:
+    """Keep this process's log level the one in force in the state, until `stop` is set.
+
+    So a level asked for by a verb reaches all three processes, this one within LEVEL_SECONDS.
+    """
+    stop, seen = stop or threading.Event(), None
+    while True:
+        with contextlib.suppress(StateError):
+            level = limits.setting(store, "log_level")
+            if level and level != seen:
+                logs.set_level(str(level))
+                seen = level
+        if stop.wait(LEVEL_SECONDS):
+            return
 
 
 def _endpoint(daemon: Daemon, config: Config, with_parent: bool) -> Endpoint:

@@ -10,6 +10,7 @@ from typing import Any
 
 from falcon import Request, Response
 
+from cloudsched.logs import FIELDS
 from cloudsched.web.routing import shown_path
 from cloudsched.web.traffic import Traffic
 
@@ -41,5 +42,12 @@ class RequestLog:
         self._traffic.add(req.method, resp.status_code, seconds)
         if not self._all and resp.status_code < 400:
             return
-        request = (ascii(req.method)[1:-1], shown_path(req.env), resp.status_code, seconds * 1000)
-        _log.info("%s %s %s %s %.1f ms %s", req.remote_addr, *request, resp.get_header("X-Request-ID"))
+        figures = {
+            "actor": getattr(req.context, "actor", str(req.remote_addr)),
+            "method": ascii(req.method)[1:-1],
+            "path": shown_path(req.env),
+            "status": resp.status_code,
+            "milliseconds": round(seconds * 1000, 1),
+            "request_id": getattr(req.context, "request_id", ""),
+        }
+        _log.info("%s %s %s %s %.1f ms %s", *figures.values(), extra={FIELDS: figures})

@@ -81,7 +81,18 @@ def test_archives_hold_what_they_should(installed: Installed) -> None:
     names = {line.split()[0] for line in listed.splitlines()[1:]}
     packages = {str(path.relative_to(ROOT)) for path in (ROOT / "cloudsched").rglob("*.py")}
     clients = {f"cloudsched/clients/{path.name}" for path in (ROOT / "clients").glob("*.py")}
-    assert packages | clients | {"admin_server.py", "info_server.py", "cloudsched/py.typed"} <= names
+    assert (
+        packages
+        | clients
+        | {
+            "admin_server.py",
+            "info_server.py",
+            "cloudsched/py.typed",
+            "cloudsched/info/status.css",
+            "cloudsched/info/status.js",
+        }
+        <= names
+    )
     assert not any(name.startswith(("tests/", "contrib/", "docs/", "build/")) for name in names)
     with tarfile.open(installed.sdist) as archive:
         packed = {name.partition("/")[2] for name in archive.getnames()}

@@ -1,0 +1,52 @@
+"""Remembering machines that a restarted collector does not know yet.
+
+A collector starts with nothing and hears of a startd when that next advertises. Until then the machines we knew are
+still there: a VM must not be taken for retired, or its job for lost, because nobody has told the collector yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from cloudsched.model.jobs import Machine
+
+_EMPTY_ANSWERS = 3
+_JITTER_SECONDS = 2
+
+
+class Memory:
+    """The machines of the last answer. `seconds` is how long startds take to advertise again."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self._seconds, self._clock = seconds, clock
+        self._started_at: int | None = None
+        self._known: list[Machine] = []
+        self._held: list[Machine] = []
+        self._held_until = 0.0
+        self._empty = 0
+
+    def completed(self, machines: Sequence[Machine], started_at: int | None) -> list[Machine]:
+        """The machines told, with those that were known before the collector started and have not come back yet.
+
+        Where the start of the collector is not known, an empty answer after another is not believed three times
+        (PARITY 6.3).
+        """
+        if started_at is None and self._started_at is None:
+            self._empty = self._empty + 1 if not machines and self._known else 0
+            if 0 < self._empty <= _EMPTY_ANSWERS:
+                return list(self._known)
+        elif self._started_at is None or abs((started_at or 0) - self._started_at) > _JITTER_SECONDS:
+            # A collector that has only just started may not even know itself.
+            if self._started_at is not None:
+                self._held, self._held_until = self._known, self._clock() + self._seconds
+            self._started_at = started_at or 0
+        back = {machine.machine_name for machine in machines}
+        waiting = self._clock() < self._held_until
+        self._held = [each for each in self._held if waiting and each.machine_name not in back]
+        self._known = [*machines, *self._held]
+        return list(self._known)
+
+    def forget(self, vms: Sequence[str]) -> None:
+        """These VMs are known to be gone."""
+        self._known = [each for each in self._known if each.vm not in vms]
+        self._held = [each for each in self._held if each.vm not in vms]
