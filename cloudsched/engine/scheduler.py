@@ -166,6 +166,7 @@ class Scheduler:
 
     def _learn(self, known: Mapping[str, VM]) -> None:
         self._known = known
+        self._batch.learn(known)
 
     def _known_vm(self, uid: str) -> VM | None:
         return self._known.get(uid)
