@@ -70,16 +70,6 @@ def test_exit_code_and_signal_of_a_job_are_kept(site: Site) -> None:
     assert {job["cluster_id"]: job["exit_code"] for job in site.jobs().values()} == {1: 7, 2: None}
 
 
-def test_vm_that_is_retired_and_reset_at_once_takes_the_next_job(site: Site) -> None:
-    site.start()
-    site.submit("sleep 3; echo $CLOUDSCHED_VM >> runs", count=1 + 2 * (os.cpu_count() or 1))
-    vm = eventually(lambda: next((each["id"] for each in site.vms() if each["condorname"]), None), "a VM joins")
-    place = f"/clouds/local/vms/{vm}"
-    assert site.ask("admin", "PUT", place, {"action": "force_retire"})[0] == 200
-    assert site.ask("admin", "PUT", place, {"action": "reset_override_state"})[0] == 200
-    eventually(lambda: site.read("runs").count(vm) >= 2, "it takes another job")
-
-
 # -- stopping and starting -------------------------------------------------------------------------
 
 
