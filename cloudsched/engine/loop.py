@@ -94,6 +94,10 @@ class Engine:
             self._wake.wait(TICK_SECONDS)
             self._wake.clear()
 
+    def close(self) -> None:
+        """Let go of the state; no cycle follows."""
+        self._watch.close()
+
     def cycle(self) -> None:
         """One turn: cheap when nothing is due and nothing came in."""
         self._stage("polls", self._intake.start_polls)

@@ -115,6 +115,7 @@ class Scheduler:
     def close(self) -> None:
         """Serve no more workers. VMs and their jobs go on."""
         self._batch.stop()
+        self._engine.close()
 
     def _destroy_all(self, abort: threading.Event) -> None:
         """Destroy every VM, also those whose boot is still under way; give up when nothing has ended for a while."""
