@@ -50,6 +50,8 @@ def set_up(options: Logging, log_dir: Path, process: str = SCHEDULER) -> None:
     ConfigError for a log file or syslog that cannot be opened.
     """
     logging.addLevelName(VERBOSE, "VERBOSE")
+    # A line that cannot be written, as on a full disk, is lost: logging would print a traceback for each.
+    logging.raiseExceptions = False
     try:
         handlers = [_file(_path(options, log_dir, process), options)]
         if options.log_syslog:

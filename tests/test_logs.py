@@ -135,3 +135,15 @@ def test_wrong_value_is_refused(tmp_path: Path) -> None:
     finished = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
     assert finished.returncode == 1
     assert "[logging] log_json = 'perhaps'" in finished.stderr
+
+
+def test_line_that_cannot_be_written_is_no_traceback(tmp_path: Path) -> None:
+    script = (
+        "import logging, pathlib; from cloudsched import logs; from cloudsched.config.options import Logging;"
+        "logs.set_up(Logging(log_location=pathlib.Path('/dev/full'), log_stdout=True), pathlib.Path('/'));"
+        "logging.getLogger(logs.NAME).error('seen')"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert ended.returncode == 0
+    assert "seen" in ended.stderr
+    assert "Traceback" not in ended.stderr
