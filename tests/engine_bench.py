@@ -44,6 +44,7 @@ class Built:
     engine: Engine
     stages: Stages
     wake: threading.Event
+    learned: Mapping[str, VM]
 
     def turn(self) -> None:
         """One turn of the loop, and a moment for the threads it has started."""
@@ -118,10 +119,11 @@ class World:
         orders = Orders(places, observer.settle_later)
         apply = Apply(self.store, Boots(self.config, places, bans, proxies), endings, reloads, orders, proxies)
         stages = Stages(self.store, self.config, polls, calls, observer, apply, lambda _: None)
-        engine = Engine(stages, wake, lambda _: None)
+        learned: dict[str, VM] = {}
+        engine = Engine(stages, wake, learned.update)
         held.append(engine)
         polls.replace(self._polls())
-        return Built(engine, stages, wake)
+        return Built(engine, stages, wake, learned)
 
     def _polls(self) -> Iterable[Poll]:
         yield Poll("JobPoller", "JobPoller", self._jobs, self.poll_seconds, told_once=True)

@@ -322,6 +322,17 @@ def test_failed_destroy_is_the_wishs_sentence_and_leaves_the_vm(world: World) ->
     assert (world.vm().destroying, world.vm().reason, world.listed()) == (False, sentence, {vm_id: "mouse"})
 
 
+def test_a_reset_vm_is_learnt_as_soon_as_it_is_answered(world: World) -> None:
+    world.cloud()
+    built = running(world)
+    uid = world.vm().uid
+    retired = verbs.wish_vm(world.store, BY, "mouse", uid, Aspect.RETIRE)
+    built.until(lambda: world.done(retired), "it is retired")
+    reset = verbs.wish_vm(world.store, BY, "mouse", uid, Aspect.RESET)
+    built.until(lambda: world.done(reset), "it is reset")
+    assert built.learned[uid].override_status is None
+
+
 def test_how_long_jobs_ran_is_kept_with_their_vm(world: World) -> None:
     world.cloud(vm_slots=1)
     built = running(world, 1, "+VMKeepAlive = 60")

@@ -185,6 +185,9 @@ class Engine:
         plan = make_plan(snapshot, settings, self._stages.config.job)
         if plan:
             self._stages.calls.start(self._stages.apply.plan(snapshot, plan))
+        if any(isinstance(action, SetVM) for action in plan):
+            # The workers are answered by what was learnt last, and may ask long before the next plan.
+            self.snapshot()
         now = time.time()
         self._next_plan = now + settings.scheduler_interval
         self._intake.beat("Scheduler", settings.scheduler_interval, now)
