@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 4
 
-.PHONY: help run install test check soak clean
+.PHONY: help run install test check bench soak clean
 
 help:
 	@echo "make run      install, then run scheduler, admin and info daemon here"
 	@echo "make test     install, then run the whole suite"
 	@echo "make check    lint, types, unit and WSGI tests: under a minute"
+	@echo "make bench    figures measured against named limits; never fails on them"
 	@echo "make soak     the long kill and fault runs"
 	@echo "make install  .venv with everything in it"
 
@@ -34,6 +35,9 @@ check: lint
 
 test: lint
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+bench: install
+	@$(BIN)/python -m tests.bench_htcondor
 
 soak: install
 	@CLOUDSCHED_SOAK=1 $(BIN)/python -m pytest -m slow tests/test_kill.py

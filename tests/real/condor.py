@@ -287,6 +287,26 @@ def vm_environment(pool: CondorPool) -> dict[str, str]:
     }
 
 
+def site_options(pool: CondorPool, clouds: Path) -> dict[str, str]:
+    """The `[global]` options of an installation whose VMs join the pool."""
+    return {
+        "BATCH_SYSTEM": "htcondor",
+        "CLOUD_RESOURCE_CONFIG": str(clouds),
+        "LOCAL_COMMAND": local_command(),
+        "CONDOR_CONFIG": str(pool.client_config),
+        "CONDOR_COLLECTOR": pool.collector,
+        "CONDOR_TRUST_DOMAIN": DOMAIN,
+        "CONDOR_SIGNING_KEY": str(pool.key_file),
+        "CONDOR_UPDATE_SECONDS": "6",
+        "CONDOR_TIMEOUT_SECONDS": "5",
+        "CLEANUP_MISSING_VMS": "yes",
+        "POLL_TIMEOUT_SECONDS": "20",
+        "USE_CLOUD_INIT": "no",
+        "SCHEDULER_INTERVAL": "1",
+        "CLEANUP_INTERVAL": "1",
+    }
+
+
 def kill_vm(uid: str) -> None:
     """kill -9 for all processes of a VM of the local cloud."""
     mark = f"CLOUDSCHED_VM={uid}".encode()

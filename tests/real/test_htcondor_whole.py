@@ -16,14 +16,13 @@ from typing import Any
 import pytest
 
 from cloudsched import processes
-from tests.real.condor import DOMAIN, CondorPool, eventually, local_command, vm_environment
+from tests.real.condor import DOMAIN, CondorPool, eventually, site_options, vm_environment
 from tests.whole_bench import COMMANDS, Site, a_site, stopped
 
 pytest.importorskip("htcondor2")
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("htcondor")]
 
 JOBS = (("alice", "x", 8), ("alice", "y", 7), ("bob", "y", 7), ("bob", "z", 8))
-_PAUSES = ("SCHEDULER_INTERVAL", "CLEANUP_INTERVAL")
 
 
 @dataclass
@@ -36,7 +35,11 @@ class Watcher:
 
     def run(self, stop: threading.Event) -> None:
         while not stop.wait(0.05):
-            for daemon, target in (("info", "/clusters.json"), ("admin", "/healthz"), ("info", "/jobs.json")):
+            for daemon, target in (
+                ("info", "/clusters.json"),
+                ("admin", "/operations/1"),
+                ("info", "/jobs.json?state=running"),
+            ):
                 self._ask(daemon, target)
 
     def _ask(self, daemon: str, target: str) -> None:
@@ -79,22 +82,7 @@ def site(pool: CondorPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         monkeypatch.setenv(name, value)
     clouds = tmp_path / "cloud_resources.conf"
     clouds.write_text("[here]\ncloud_type = local\nvm_slots = 6\ncpu_cores = 4\nmemory = 8000\nenabled = true\n")
-    options = {
-        "BATCH_SYSTEM": "htcondor",
-        "CLOUD_RESOURCE_CONFIG": str(clouds),
-        "LOCAL_COMMAND": local_command(),
-        "CONDOR_CONFIG": str(pool.client_config),
-        "CONDOR_COLLECTOR": pool.collector,
-        "CONDOR_TRUST_DOMAIN": DOMAIN,
-        "CONDOR_SIGNING_KEY": str(pool.key_file),
-        "CONDOR_UPDATE_SECONDS": "6",
-        "CONDOR_TIMEOUT_SECONDS": "5",
-        "CLEANUP_MISSING_VMS": "yes",
-        "POLL_TIMEOUT_SECONDS": "20",
-        "USE_CLOUD_INIT": "no",
-        **dict.fromkeys(_PAUSES, "1"),
-    }
-    with a_site(tmp_path / "home", **options) as made:
+    with a_site(tmp_path / "home", **site_options(pool, clouds)) as made:
         yield made
 
 
@@ -127,6 +115,12 @@ def complete(site: Site, count: int) -> bool:
     return len(site.get("/jobs.json?state=complete")["jobs"]) == count
 
 
+def running(site: Site) -> list[dict[str, Any]]:
+    """The jobs that run."""
+    found: list[dict[str, Any]] = site.get("/jobs.json?state=running")["jobs"]
+    return found
+
+
 def lines(pool: CondorPool, user: str, vmtype: str) -> list[str]:
     """What the jobs wrote."""
     path = pool.directory / "jobs" / f"{user}.{vmtype}"
@@ -135,7 +129,7 @@ def lines(pool: CondorPool, user: str, vmtype: str) -> list[str]:
 
 def all_done(site: Site, pool: CondorPool) -> None:
     """Every job has completed and written its line once, and nothing is left over."""
-    total = sum(count for *_, count in JOBS)
+    total = sum(count for *_, count in JOBS) + 2
     settled(site, pool, lambda: complete(site, total), f"{total} jobs complete")
     for user, vmtype, count in JOBS:
         assert lines(pool, user, vmtype) == sorted(str(number) for number in range(count))
@@ -156,6 +150,16 @@ def seen_states(site: Site, stop: threading.Event, seen: set[str]) -> None:
             seen.update(word for word in ("Starting", "Running", "Retiring") if word in text)
 
 
+def retire_busy_vm(site: Site, pool: CondorPool) -> None:
+    """A VM that an operator retires while it works finishes its job, starts no other, and goes."""
+    submit(site, pool, "carol", "w", 2, seconds=6)
+    carols = eventually(lambda: [job for job in running(site) if job["user"] == "carol"], "carol's job runs")
+    uid = carols[0]["remote_host"].rpartition("@")[2].removesuffix(f".{DOMAIN}")
+    status, answer = site.ask("admin", "PUT", f"/clouds/here/vms/{uid}?action=force_retire")
+    assert status == 200, answer
+    settled(site, pool, lambda: lines(pool, "carol", "w") == ["0", "1"], "carol's jobs end")
+
+
 def test_thirty_jobs_of_two_users_on_three_kinds_of_vm(site: Site, pool: CondorPool) -> None:
     scheduler = site.start()
     stop, seen = threading.Event(), set[str]()
@@ -164,6 +168,7 @@ def test_thirty_jobs_of_two_users_on_three_kinds_of_vm(site: Site, pool: CondorP
     try:
         for user, vmtype, count in JOBS:
             submit(site, pool, user, vmtype, count)
+        retire_busy_vm(site, pool)
         all_done(site, pool)
     finally:
         stop.set()
@@ -190,12 +195,6 @@ def daemon(site: Site, name: str) -> subprocess.Popen[str]:
             site.ports[name] = int(line.strip().rstrip(".").rpartition(":")[2])
             return process
     raise AssertionError(f"{name}_server did not start")
-
-
-def running(site: Site) -> list[dict[str, Any]]:
-    """The jobs that run."""
-    found: list[dict[str, Any]] = site.get("/jobs.json?state=running")["jobs"]
-    return found
 
 
 def startd_of(uid: str) -> list[processes.Process]:
@@ -258,5 +257,5 @@ def test_nothing_is_lost_booted_twice_or_left_over(site: Site, pool: CondorPool,
     assert stopped(scheduler) == 0
     for process in daemons:
         process.terminate()
-        process.wait(30)
+        process.communicate(timeout=30)
     assert list((site.state / "vms").iterdir()) == []

@@ -170,9 +170,7 @@ def hours_left(text: str | None) -> int:
 
 
 @pytest.mark.parametrize("aspect", [Aspect.JOB_PROXY, Aspect.VM_PROXY])
-def test_the_verb_renews_through_a_real_server(
-    store: Store, server: MyProxy, tmp_path: Path, aspect: Aspect
-) -> None:
+def test_the_verb_renews_through_a_real_server(store: Store, server: MyProxy, tmp_path: Path, aspect: Aspect) -> None:
     proxy = server.proxy(tmp_path / "proxy", 20)
     made = world(store, server)
     built = submitted(made, server, proxy)
@@ -192,9 +190,7 @@ def test_a_refresher_renews_what_is_near_its_end(store: Store, server: MyProxy, 
     assert (again.renewed, again.expires_at) == (False, found.expires_at)
 
 
-def test_what_the_server_refuses_is_told_and_nothing_is_changed(
-    store: Store, server: MyProxy, tmp_path: Path
-) -> None:
+def test_what_the_server_refuses_is_told_and_nothing_is_changed(store: Store, server: MyProxy, tmp_path: Path) -> None:
     proxy = server.proxy(tmp_path / "proxy", 20)
     before = proxy.read_bytes()
     made = world(store, server)
