@@ -13,14 +13,16 @@ from cloudsched.web.daemon import Daemon, Service, run
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until told to stop; returns the exit status."""
-    return run(Daemon("admin", "Take operators' verbs for the scheduler over HTTP.", _service), argv)
+    return run(DAEMON, argv)
 
 
 def _service(config: Config) -> Service:
     store = Store.open(config.global_.database_url, config.global_.state_dir)
     waiting = waiting_room(store, config)
-    return Service(create_app(store, config, waiting), waiting.close)
+    return Service(create_app(store, config, waiting), store, waiting.close)
 
+
+DAEMON = Daemon("admin", "Take operators' verbs for the scheduler over HTTP.", _service)
 
 if __name__ == "__main__":
     sys.exit(main())

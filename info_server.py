@@ -13,13 +13,15 @@ from cloudsched.web.daemon import Daemon, Service, run
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until told to stop; returns the exit status."""
-    return run(Daemon("info", "Serve the scheduler's state, read-only, over HTTP.", _service), argv)
+    return run(DAEMON, argv)
 
 
 def _service(config: Config) -> Service:
     store = Store.open(config.global_.database_url, config.global_.state_dir, read_only=True)
-    return Service(create_app(store, config))
+    return Service(create_app(store, config), store)
 
+
+DAEMON = Daemon("info", "Serve the scheduler's state, read-only, over HTTP.", _service)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -19,7 +19,7 @@ setup(
     packages=[*find_packages(include=["cloudsched", "cloudsched.*"]), "cloudsched.clients"],
     package_dir={"cloudsched.clients": "clients"},
     py_modules=["admin_server", "info_server"],
-    package_data={"cloudsched": ["py.typed"]},
+    package_data={"cloudsched": ["py.typed", "info/status.css", "info/status.js"]},
     install_requires=[
         "falcon>=4.0",
         "waitress>=3.0",

@@ -17,6 +17,7 @@ from pathlib import Path
 from cloudsched import __version__, logs
 from cloudsched.config import Config, document, find, load, show, with_clouds
 from cloudsched.config.load import NoCloudSource
+from cloudsched.engine import quickexit
 from cloudsched.engine.daemons import Daemons
 from cloudsched.engine.scheduler import Options, Scheduler
 from cloudsched.errors import CloudschedError, ConfigError
@@ -29,13 +30,13 @@ _DAEMONS = ("admin_server", "info_server")
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, 1 with a sentence on standard error, 2 for wrong usage."""
-    parser = _parser()
-    options = parser.parse_args(argv)
+    command_line = parser()
+    options = command_line.parse_args(argv)
     try:
         return int(_COMMANDS[options.command](options))
     except NoCloudSource as ex:
         print(ex)
-        parser.print_help()
+        command_line.print_help()
         return 1
     except CloudschedError as ex:
         print(f"cloud_scheduler: {ex}", file=sys.stderr)
@@ -48,25 +49,26 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The command line of `cloud_scheduler`."""
+    top = argparse.ArgumentParser(
         prog="cloud_scheduler",
         description="Boot VMs for queued jobs and retire them; serve admin and info. Without a command: run.",
     )
-    parser.add_argument("--version", action="version", version=f"Cloud Scheduler {__version__}")
-    parser.add_argument("-f", "--config-file", metavar="FILE", type=Path, help="cloud_scheduler.conf to use")
-    parser.add_argument("-c", "--cloud-config", metavar="FILE", help="cloud_resources.conf to use")
-    parser.add_argument("-m", "--MDS", metavar="SERVER", help="accepted as in v1, without effect")
-    parser.add_argument("--state-dir", metavar="DIR", help="where database, token, socket, VMs and logs are kept")
-    parser.add_argument("--no-servers", action="store_true", help="run the engine only, not the two daemons")
-    parser.add_argument("--simulate", action="store_true", help="serve the clouds and jobs of the state by fakes")
-    parser.set_defaults(command="run")
-    commands = parser.add_subparsers(title="commands", metavar="")
+    top.add_argument("--version", action="version", version=f"Cloud Scheduler {__version__}")
+    top.add_argument("-f", "--config-file", metavar="FILE", type=Path, help="cloud_scheduler.conf to use")
+    top.add_argument("-c", "--cloud-config", metavar="FILE", help="cloud_resources.conf to use")
+    top.add_argument("-m", "--MDS", metavar="SERVER", help="accepted as in v1, without effect")
+    top.add_argument("--state-dir", metavar="DIR", help="where database, token, socket, VMs and logs are kept")
+    top.add_argument("--no-servers", action="store_true", help="run the engine only, not the two daemons")
+    top.add_argument("--simulate", action="store_true", help="serve the clouds and jobs of the state by fakes")
+    top.set_defaults(command="run")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
     config = commands.add_parser("config", help="print every resolved option with its source, secrets masked")
     config.add_argument("--json", action="store_true", help="print JSON")
     config.set_defaults(command="config")
     state = commands.add_parser("state", help="dump or load the whole state")
-    verbs = state.add_subparsers(title="verbs", metavar="", required=True)
+    verbs = state.add_subparsers(title="verbs", metavar="VERB", required=True)
     dumping = verbs.add_parser("dump", help="write the state as JSON lines")
     dumping.add_argument("file", metavar="FILE|-", help="where to (mode 0600), or - for standard output")
     dumping.add_argument("--with-secrets", action="store_true", help="include what jobs may hold of secrets")
@@ -75,7 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     loading.add_argument("file", metavar="FILE|-", help="a dump, or - for standard input")
     loading.add_argument("--replace", action="store_true", help="replace a state that is not empty")
     loading.set_defaults(command="load")
-    return parser
+    quick = commands.add_parser("quick-exit", help="let VMs live on when the running scheduler stops, or not")
+    quick.add_argument("switch", choices=("on", "off"))
+    quick.set_defaults(command="quick-exit")
+    return top
 
 
 def _configured(options: argparse.Namespace) -> Config:
@@ -129,6 +134,16 @@ def _load(options: argparse.Namespace) -> int:
     return 0
 
 
+def _quick_exit(options: argparse.Namespace) -> int:
+    settings = _configured(options).global_
+    store = Store.open(settings.database_url, settings.state_dir)
+    try:
+        quickexit.ask(store, options.switch == "on", float(settings.verb_wait_seconds))
+    finally:
+        store.close()
+    return 0
+
+
 def _run(options: argparse.Namespace) -> int:
     config = _clouded(_configured(options), options)
     logs.set_up(config.logging, config.global_.log_dir)
@@ -157,6 +172,7 @@ def _run(options: argparse.Namespace) -> int:
             daemons.stop()
             scheduler.close()
             store.close()
+            log.info("Stopped.")
     return 0
 
 
@@ -224,6 +240,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "config": _print_config,
     "dump": _dump,
     "load": _load,
+    "quick-exit": _quick_exit,
 }
 
 

@@ -6,9 +6,11 @@ Each process has a file of its own, as none could rotate another's: the schedule
 
 from __future__ import annotations
 
+import json
 import logging
 import logging.handlers
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cloudsched.config.options import Logging
@@ -23,6 +25,24 @@ VERBOSE = logging.DEBUG - 1
 _DEFAULT_SIZE = 16 * 1024 * 1024
 
 
+FIELDS = "fields"
+"""The attribute of a record that holds further fields of its JSON line."""
+
+
+class JsonLines(logging.Formatter):
+    """A record as one JSON object on one line: `time` in UTC, `level`, `logger`, `thread`, `message`, then its own
+    fields; `exception` is a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, ASCII only."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"time": at, "level": record.levelname, "logger": record.name, "thread": record.threadName}
+        line |= {"message": record.getMessage(), **getattr(record, FIELDS, {})}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
 def set_up(options: Logging, log_dir: Path, process: str = SCHEDULER) -> None:
     """Send this process's log where the options say; without `log_location` also to standard error.
 
@@ -30,6 +50,8 @@ def set_up(options: Logging, log_dir: Path, process: str = SCHEDULER) -> None:
     ConfigError for a log file or syslog that cannot be opened.
     """
     logging.addLevelName(VERBOSE, "VERBOSE")
+    # A line that cannot be written, as on a full disk, is lost: logging would print a traceback for each.
+    logging.raiseExceptions = False
     try:
         handlers = [_file(_path(options, log_dir, process), options)]
         if options.log_syslog:
@@ -40,8 +62,9 @@ def set_up(options: Logging, log_dir: Path, process: str = SCHEDULER) -> None:
         handlers.append(logging.StreamHandler(sys.stderr))
         quiet = process != SCHEDULER and not options.log_stdout
         handlers[-1].setLevel(logging.WARNING if quiet else logging.NOTSET)
+    formatter = JsonLines() if options.log_json else logging.Formatter(options.log_format)
     for handler in handlers:
-        handler.setFormatter(logging.Formatter(options.log_format))
+        handler.setFormatter(formatter)
     for name in _NAMES:
         logger = logging.getLogger(name)
         logger.propagate = False

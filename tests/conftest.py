@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,19 @@ import pytest
 
 from cloudsched.store import Store
 from tests.real.condor import CondorPool, condor_pool
+
+SLOW = re.compile(
+    r"test_(whole|kill|v1_clients|client_script|clients_daemons|local_cloud|worker|store_processes|store_postgresql"
+    r"|policy_parity|admin_server|info_server|engine|docs|dump|store_rows|embedded|cloud_contract|batch_contract).*"
+)
+"""Files whose tests start processes or take their time: `make check` leaves them out."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow files' tests `slow`."""
+    for item in items:
+        if SLOW.fullmatch(item.path.stem):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

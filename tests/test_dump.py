@@ -16,7 +16,7 @@ from cloudsched.errors import Conflict, DocumentError, StateHeld
 from cloudsched.model.adapters import QueuedJob
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import SHAPE_FIELDS, Job, JobStatus, Machine, Shape
-from cloudsched.model.snapshot import Block
+from cloudsched.model.snapshot import Block, Polled
 from cloudsched.model.vms import VM
 from cloudsched.model.wishes import Aspect, OutcomeState
 from cloudsched.store import (
@@ -24,14 +24,17 @@ from cloudsched.store import (
     clouds,
     dump,
     heartbeats,
+    history,
     jobs,
     limits,
     locks,
     machines,
     operations,
+    polls,
     queue,
     rows,
     tables,
+    tallies,
     verbs,
     vms,
 )
@@ -60,6 +63,9 @@ def fill(store: Store) -> None:
         limits.record_banned_images(writing, {"bad": ("c",)})
         limits.record_setting(writing, "log_level", "DEBUG")
         limits.record_setting(writing, "quick_exit", None)
+        polls.record_polls(writing, [Polled("VMPoller:ü", 5.0, 99.5, 100.0, 0.25, "no answer")])
+        tallies.add_tallies(writing, [(("cloudsched_boots_total", "ü"), 3.0), (("cloudsched_idle", "x"), 0.5)])
+        history.record_minute(writing, 1000, {"vms": 3, "idle_cores": 0.5})
     fill_queue(store)
     fill_wishes(store)
 

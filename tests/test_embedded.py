@@ -319,10 +319,12 @@ def test_retire_holds_through_joining_and_ends_with_the_record(world: World) -> 
     session = world.joined()
     assert world.ask(session, op="lease", slot=1) == {"job": None, "retire": True, "wait_seconds": 0.25}
     assert world.batch.machines()[0].retiring
-    world.vm(override_status="Retiring")
-    assert world.ask(session, op="renew", jobs=[])["retire"]
-    world.vm(override_status=None)
-    assert not world.ask(session, op="renew", jobs=[])["retire"], "an operator took it back"
+    world.batch.learn({"vm-1": vm})
+    assert world.ask(session, op="renew", jobs=[])["retire"], "its record does not say so yet"
+    world.batch.learn({"vm-1": world.vm(override_status="Retiring")})
+    world.batch.learn({"vm-1": world.vm(override_status=None)})
+    assert not world.batch.machines()[0].retiring
+    assert not world.ask(session, op="renew", jobs=[])["retire"], "an operator took it back before the worker asked"
     world.restart()
     world.vm(override_status="Retiring")
     assert world.ask(world.joined(), op="lease", slot=1)["retire"], "the record is enough for a new engine"

@@ -86,13 +86,18 @@ def test_second_cycle_has_nothing_to_do(world: World, case: str) -> None:
         fake = world.clouds["mouse"]
         assert isinstance(fake, FakeCloud)
         fake.vanish(world.vms()[0].uid)
-    built.turns(1.0)
-    index = world.store.state().index
-    built.turns(0.7)
+    rested = any(comes_to_rest(world, built) for _ in range(30))
     if case == "unreachable":  # its errors count up to its end, then another VM is booted in its place
         built.until(lambda: len(world.listed()) == 3)
         return
-    assert world.store.state().index == index
+    assert rested
+
+
+def comes_to_rest(world: World, built: Built) -> bool:
+    """Whether many turns of the engine change nothing."""
+    index = world.store.state().index
+    built.turns(0.7)
+    return world.store.state().index == index
 
 
 def test_a_thousand_jobs_are_booted_for_in_few_calls(world: World) -> None:

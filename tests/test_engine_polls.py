@@ -11,7 +11,11 @@ from typing import Any
 import pytest
 
 from cloudsched.engine.calls import Call, Calls
+from cloudsched.engine.intake import Intake
+from cloudsched.engine.minutes import Minutes
+from cloudsched.engine.observe import Observer
 from cloudsched.engine.polls import Poll, PollResult, Polls
+from cloudsched.store import Store, heartbeats
 
 DEADLINE_SECONDS = 20.0
 
@@ -130,3 +134,18 @@ def test_few_calls_are_made_at_once_to_one_place_and_none_waits_for_another() ->
         calls.recorded(calls.ends())
         time.sleep(0.005)
     assert calls.idle
+
+
+def test_heartbeat_waits_for_the_next_commit_and_is_not_lost(store: Store) -> None:
+    intake = Intake(store, Polls(lambda: None, DEADLINE_SECONDS), Calls(lambda: None), Observer(), Minutes())
+
+    def beats() -> list[float]:
+        with store.reading() as connection:
+            return [each.beat_at for each in heartbeats.all_heartbeats(connection)]
+
+    intake.record(100.0)
+    intake.beat("Scheduler", 5, 101.0)
+    intake.record(102.0)
+    assert beats() == []
+    intake.record(110.0)
+    assert beats() == [101.0]

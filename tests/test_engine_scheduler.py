@@ -130,6 +130,13 @@ def test_quota_by_verb_survives_a_restart_until_the_file_changes(site: Site) -> 
         assert site.clouds()["mouse"].vm_slots == 7, "the file says again what it said when it was asked"
 
 
+def test_orderly_end_leaves_the_whole_state_in_one_file(site: Site) -> None:
+    with site.running():
+        site.run_jobs(1)
+    site.store.close()
+    assert [each.name for each in (site.directory / "state").glob("state.db*")] == ["state.db"]
+
+
 def test_enabling_by_verb_survives_a_restart(site: Site) -> None:
     with site.running():
         assert site.ended(verbs.wish_enabled(site.store, BY, "cheetah", True)) == ("done", {})
@@ -164,6 +171,7 @@ def test_removed_cloud_drains_and_goes(site: Site) -> None:
         assert (state, detail["changes"]) == ("done", ["mouse: removed, its VMs drain"])
         assert (site.clouds()["mouse"].removed, site.clouds()["mouse"].enabled) == (True, False)
         assert site.vms() == 2, "running jobs are not killed"
+        assert site.ask(Aspect.RECONFIG) == ("done", {"changes": []})
 
 
 def test_broken_file_changes_nothing_and_says_where(site: Site) -> None:

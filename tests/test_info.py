@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -231,7 +232,7 @@ def test_fresh_state_reads_as_v1s_empty_pool(tmp_path: Path) -> None:
     assert client.get("/job-pool.json").json == {"new_jobs": [], "sched_jobs": []}
     assert client.get("/vms?metric=all").body == client.get("/ips").body == b""
     assert client.get("/diff-types").text.count("\n") == 3
-    assert client.get("/thread-heart-beats").text.count("Thread(5): 0\n") == 5
+    assert len(re.findall(r"Thread\(5\): \d+\n", client.get("/thread-heart-beats").text)) == 5
     store.close()
 
 

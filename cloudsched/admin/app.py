@@ -7,9 +7,11 @@ from cloudsched.admin.answers import Answers
 from cloudsched.admin.waiting import Waiting
 from cloudsched.config import Config
 from cloudsched.store import Store
+from cloudsched.web import health, process_metrics
 from cloudsched.web.app import WSGIApp, build
 from cloudsched.web.auth import Auth, read_token
 from cloudsched.web.operations import Operations
+from cloudsched.web.traffic import Traffic
 
 
 def waiting_room(store: Store, config: Config) -> Waiting:
@@ -19,7 +21,7 @@ def waiting_room(store: Store, config: Config) -> Waiting:
 
 def create_app(store: Store, config: Config, waiting: Waiting | None = None) -> WSGIApp:
     """The application for any WSGI server; creates the token file at first. Raises ConfigError for an unusable one."""
-    settings = config.global_
+    settings, traffic = config.global_, Traffic()
     token = read_token(settings.admin_token_file) if settings.admin_auth == "token" else ""
     answers = Answers(store, waiting or waiting_room(store, config), settings.history_days)
     routes = {
@@ -38,5 +40,7 @@ def create_app(store: Store, config: Config, waiting: Waiting | None = None) -> 
         ),
         "/jobs/{job}": jobs.Job(answers),
         "/operations/{operation}": Operations(store),
+        **health.routes(store, settings),
+        **process_metrics.routes(store, traffic, "admin"),
     }
-    return build(routes, Auth(settings.admin_auth, token), settings.access_log)
+    return build(routes, Auth(settings.admin_auth, token), settings.access_log, traffic)

@@ -119,6 +119,14 @@ class EmbeddedBatch:
         """Submit, hold, release or remove; a description that is refused is the outcome's error."""
         return [self._submit(order) if order.action == "submit" else self._set_status(order) for order in orders]
 
+    def learn(self, vms: Mapping[str, VM]) -> None:
+        """See the VMs' records, by uid, as the engine does now: once one says Retiring, it alone counts.
+
+        To be called for every state that the engine plans from, or a VM that is retired and at once reset would end.
+        """
+        with self._lock:
+            self._retiring -= {uid for uid in self._retiring if uid in vms and vms[uid].override_status == RETIRING}
+
     def lost(self, vms: Sequence[str]) -> None:
         """Give the jobs of VMs that are gone for good back to the queue at once."""
         with self._lock:
@@ -249,11 +257,10 @@ class EmbeddedBatch:
     def _is_retiring(self, uid: str) -> bool:
         """The VM's record is the truth; until it says so, what `retire` was told counts."""
         vm = self._vm(uid)
-        recorded = vm is not None and vm.override_status == RETIRING
+        if vm is not None and vm.override_status == RETIRING:
+            return True
         with self._lock:
-            if recorded:
-                self._retiring.discard(uid)
-            return recorded or uid in self._retiring
+            return uid in self._retiring
 
     def _machine(self, key: tuple[str, int], session: Session, lease: Lease | None, now: float) -> Machine:
         uid, slot = key

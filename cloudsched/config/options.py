@@ -298,6 +298,7 @@ class Logging:
     log_syslog: bool = _honoured(False, BOOLEAN)
     log_max_size: int | None = _honoured(None, kinds.or_none(whole(1, unit="bytes")))
     log_format: str = _honoured("%(asctime)s - %(levelname)s - %(threadName)s - %(message)s", kinds.LOG_FORMAT)
+    log_json: bool = _new(False, BOOLEAN, "Each line of the log is a JSON object; log_format is not looked at.")
 
 
 def _option(section: str, each: Field[Any]) -> Option:

@@ -43,6 +43,9 @@ class Batch(Protocol):
     def jobs(self) -> JobDelta:
         """The JobPoller's question, with the upkeep that goes with it."""
 
+    def learn(self, vms: Mapping[str, VM]) -> None:
+        """These are the VMs, by uid, as the engine sees them now."""
+
     def forget_jobs(self, job_ids: Sequence[str]) -> None:
         """The state keeps these finished jobs no longer."""
 
@@ -89,6 +92,9 @@ class Embedded:
         if lost:
             log.warning("%d job(s) of silent VMs are back in the queue: %s", len(lost), ", ".join(lost[:10]))
         return self._batch.jobs()
+
+    def learn(self, vms: Mapping[str, VM]) -> None:
+        self._batch.learn(vms)
 
     def forget_jobs(self, job_ids: Sequence[str]) -> None:
         self._queue.forget(job_ids)

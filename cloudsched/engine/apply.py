@@ -62,7 +62,7 @@ class Apply:
             case actions.Explain(shape, reasons):
                 jobs.record_reasons(writing, shape, reasons)
             case actions.Drop(uid):
-                vms.forget(writing, [uid])
+                self.endings.drop(writing, uid)
             case actions.Settle(wish, state, detail):
                 operations.record_outcomes(writing, [Outcome(wish, state, detail, now)])
             case actions.Reload():

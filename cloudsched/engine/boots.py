@@ -25,10 +25,11 @@ from cloudsched.errors import (
 from cloudsched.model.actions import Boot
 from cloudsched.model.clouds import BootOutcome, BootRequest, Cloud
 from cloudsched.model.jobs import Shape
+from cloudsched.model.metrics import BOOT_FAILURES, BOOTS
 from cloudsched.model.snapshot import Block, Snapshot
 from cloudsched.model.vms import VM
 from cloudsched.policy.request import boot_request, vm_record
-from cloudsched.store import Writing, clouds, jobs, vms
+from cloudsched.store import Writing, clouds, jobs, tallies, vms
 
 log = logging.getLogger("cloudscheduler")
 
@@ -37,20 +38,21 @@ _BRIEFLY = 60
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """What a failed boot means: v1's reason literal (PARITY 2.10), and for how long not to try it again there."""
+    """What a failed boot means: its class, v1's reason literal (PARITY 2.10), and for how long not to try again."""
 
+    kind: str
     literal: str
     lasting: bool
     certain: bool
 
 
 _REFUSALS: tuple[tuple[type[Exception], _Refusal], ...] = (
-    (QuotaExceeded, _Refusal("Resource Availability / Quota Problem", lasting=False, certain=True)),
-    (BadRequirement, _Refusal("Other VM Create Error", lasting=True, certain=True)),
-    (CredentialRefused, _Refusal("Proxy/Auth related issue", lasting=True, certain=True)),
-    (Outage, _Refusal("Endpoint / Region problem", lasting=False, certain=False)),
-    (Transient, _Refusal("Error when making VM request: check log", lasting=False, certain=False)),
-    (Exception, _Refusal("Error when making VM request: check log", lasting=False, certain=False)),
+    (QuotaExceeded, _Refusal("quota", "Resource Availability / Quota Problem", lasting=False, certain=True)),
+    (BadRequirement, _Refusal("requirement", "Other VM Create Error", lasting=True, certain=True)),
+    (CredentialRefused, _Refusal("credential", "Proxy/Auth related issue", lasting=True, certain=True)),
+    (Outage, _Refusal("outage", "Endpoint / Region problem", lasting=False, certain=False)),
+    (Transient, _Refusal("transient", "Error when making VM request: check log", lasting=False, certain=False)),
+    (Exception, _Refusal("unknown", "Error when making VM request: check log", lasting=False, certain=False)),
 )
 """Not `certain`: the cloud may have made the VM all the same, so its record stays until its deadline."""
 
@@ -79,6 +81,7 @@ class Boots:
                 proxy = self.proxies.promised(writing, shape, request.uid)
                 found.append(replace(record, position=position + len(found), **proxy))
         vms.record_vms(writing, found)
+        tallies.add_tallies(writing, (((BOOTS, vm.cloud), 1.0) for vm in found))
         return found
 
     def extend(self, writing: Writing, snapshot: Snapshot, requested: Sequence[VM]) -> None:
@@ -138,9 +141,7 @@ class Boots:
                 found[key] = ex
         return found
 
-    def _completed(
-        self, cloud: Cloud, request: BootRequest, context: Context | CloudschedError | None
-    ) -> BootRequest:
+    def _completed(self, cloud: Cloud, request: BootRequest, context: Context | CloudschedError | None) -> BootRequest:
         """The request with all that its VM is given. Raises CloudschedError where that cannot be had."""
         if isinstance(context, CloudschedError):
             raise context
@@ -163,6 +164,7 @@ class Boots:
             return
         refusal = next(each for kind, each in _REFUSALS if isinstance(outcome.error, kind))
         log.warning("Booting %s on %s failed: %s", vm.uid, vm.cloud, outcome.error)
+        tallies.add_tallies(writing, [((BOOT_FAILURES, vm.cloud, refusal.kind), 1.0)])
         if refusal.certain:
             vms.forget(writing, [vm.uid])
         else:

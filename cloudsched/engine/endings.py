@@ -16,10 +16,11 @@ from cloudsched.engine.polls import failure_sentence
 from cloudsched.model.actions import Destroy, Retire
 from cloudsched.model.clouds import DestroyOutcome
 from cloudsched.model.jobs import RetireOutcome
+from cloudsched.model.metrics import BOOT_FAILURES
 from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM
 from cloudsched.model.wishes import Outcome, OutcomeState
-from cloudsched.store import Writing, clouds, operations, vms
+from cloudsched.store import Writing, clouds, operations, tallies, vms
 
 log = logging.getLogger("cloudscheduler")
 
@@ -49,6 +50,13 @@ class Endings:
             elif action.drain:
                 changes.append({"uid": action.uid, "retired": True, "reason": action.reason})
         vms.record_fields(writing, changes)
+
+    def drop(self, writing: Writing, uid: str) -> None:
+        """Forget a VM that no cloud knows; one whose boot has failed in so many words is counted already."""
+        vm = vms.by_uid(writing.connection, uid)
+        if vm is not None and not vm.reason:
+            tallies.add_tallies(writing, [((BOOT_FAILURES, vm.cloud, "lost"), 1.0)])
+        vms.forget(writing, [uid])
 
     def destroy_calls(self, snapshot: Snapshot, actions: Sequence[Destroy]) -> list[Call]:
         """The calls that destroy VMs: per cloud, at most `at_once` VMs in each."""
@@ -90,6 +98,8 @@ class Endings:
         if error is None:
             log.info("Destroyed %s on %s: %s", vm.id, vm.cloud, action.reason)
             vms.record_departed(writing, [vm], self.now(), LISTED_LATE_SECONDS)
+            kind = _boot_failure(vm, action)
+            tallies.add_tallies(writing, [((BOOT_FAILURES, vm.cloud, kind), 1.0)] if kind else [])
         else:
             sentence = failure_sentence(error)
             log.warning("Destroying %s on %s failed: %s", vm.id, vm.cloud, sentence)
@@ -131,3 +141,16 @@ class Endings:
             detail = {"vm": vm.id} | ({"error": error} if error else {})
             state = OutcomeState.FAILED if error else OutcomeState.DONE
             operations.record_outcomes(writing, [Outcome(wish, state, detail, self.now())])
+
+
+def _boot_failure(vm: VM, action: Destroy) -> str:
+    """The class of boot failure that a VM's end is, empty when it had come up or somebody asked for its end."""
+    if action.wish is not None:
+        return ""
+    if action.failed_image:
+        return "unjoined" if vm.status == "Running" else "timeout"
+    if vm.startup_time is not None or vm.status == "Running":
+        return ""
+    if vm.requested_until is not None:
+        return "" if vm.reason else "lost"
+    return "error" if vm.errorcount else ""

@@ -51,6 +51,9 @@ class HTCondor:
     def jobs(self) -> JobDelta:
         return self._batch.jobs()
 
+    def learn(self, vms: Mapping[str, VM]) -> None:
+        """The pool itself knows which machines retire."""
+
     def forget_jobs(self, job_ids: Sequence[str]) -> None:
         """The schedd's history is the pool's own."""
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from cloudsched.engine.calls import Calls, End
+from cloudsched.engine.minutes import Minutes
 from cloudsched.engine.observe import Observer
 from cloudsched.engine.polls import PollResult, Polls
 from cloudsched.errors import StateError
-from cloudsched.model.snapshot import Heartbeat
-from cloudsched.store import Store, Writing, heartbeats
+from cloudsched.model.snapshot import Heartbeat, Polled
+from cloudsched.store import Store, Writing, heartbeats, polls
 
 log = logging.getLogger("cloudscheduler")
 
@@ -33,8 +34,10 @@ class Intake:
     polls: Polls
     calls: Calls
     observer: Observer
+    minutes: Minutes
     _results: list[PollResult] = field(default_factory=list)
     _beats: dict[str, Heartbeat] = field(default_factory=dict)
+    _cycles: list[Polled] = field(default_factory=list)
     _next_beats: float = 0.0
 
     def start_polls(self) -> None:
@@ -46,6 +49,10 @@ class Intake:
         """Have a stage's heartbeat recorded with what comes in next."""
         self._beats[name] = Heartbeat(name, int(interval), at)
 
+    def cycled(self, interval: float, began: float, ended: float) -> None:
+        """Have a planning cycle recorded with what comes in next, and how long it took."""
+        self._cycles = [Polled("Scheduler", interval, ok_at=ended, seconds=max(ended - began, 0.0))]
+
     def record(self, now: float) -> tuple[int, int]:
         """Record what there is; returns how many poll results and how many ends of calls.
 
@@ -56,19 +63,20 @@ class Intake:
             if result.poll.heartbeat:
                 self.beat(result.poll.heartbeat, result.poll.interval_seconds, now)
         self._results += came
-        if self._results or ends or now >= self._next_beats:
+        counts = len(self._results), len(ends)
+        if any(counts) or now >= self._next_beats:
             self._record_all(ends, int(now))
             self._next_beats = now + _BEATS_SECONDS
-        counts = len(self._results), len(ends)
-        self._results.clear()
-        self._beats.clear()
-        self.calls.recorded(ends)
+            self._results.clear()
+            self._beats.clear()
+            self._cycles.clear()
+            self.calls.recorded(ends)
         return counts
 
     def _record_all(self, ends: Sequence[End], now: int) -> None:
         observations = [self._observation(result, now) for result in self._results]
         finishes = [partial(_finish, end) for end in ends]
-        beats = partial(heartbeats.record_heartbeats, beats=list(self._beats.values()))
+        beats = partial(_record_beats, beats=list(self._beats.values()), cycles=list(self._cycles))
         try:
             self._commit(*observations, *finishes, beats)
         except StateError:
@@ -95,9 +103,16 @@ class Intake:
         with self.store.writing() as writing:
             for part in parts:
                 part(writing)
+            self.minutes.add_idle(writing)
+        self.minutes.added()
 
     def _observation(self, result: PollResult, now: int) -> _Part:
         return partial(self.observer.record, result=result, now=now)
+
+
+def _record_beats(writing: Writing, beats: Sequence[Heartbeat], cycles: Sequence[Polled]) -> None:
+    heartbeats.record_heartbeats(writing, beats)
+    polls.record_polls(writing, cycles)
 
 
 def _finish(end: End, writing: Writing) -> None:

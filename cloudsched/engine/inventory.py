@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 
 from cloudsched.model.clouds import Cloud
+from cloudsched.model.metrics import STATE, UNKNOWN, Key
 from cloudsched.model.wishes import Aspect, Wish
-from cloudsched.store import Writing, clouds, operations, vms
+from cloudsched.store import Writing, clouds, operations, tallies, vms
 from cloudsched.store.verbs import configured_slots
 
 _OWN = ("failed_images", "connection_problem", "errorconnect", "stale", "last_error")
@@ -46,6 +47,17 @@ def forget_drained(writing: Writing) -> None:
         clouds.record_clouds(writing, kept)
 
 
+def forget_tallies(writing: Writing) -> None:
+    """Delete the counters of clouds that are gone, so that no name lasts for ever, and of metrics we know no more."""
+    known = {cloud.name for cloud in clouds.all_clouds(writing.connection)} | {UNKNOWN}
+
+    def is_kept(key: Key) -> bool:
+        return key[0] in STATE and ("cloud" not in STATE[key[0]].labels or key[1] in known)
+
+    found = tallies.all_tallies(writing.connection)
+    tallies.forget_tallies(writing, [key for key in found if not is_kept(key)])
+
+
 def _asked(lasting: Iterable[Wish]) -> Mapping[tuple[str, Aspect], Wish]:
     return {(wish.name, wish.aspect): wish for wish in lasting if wish.kind == "cloud"}
 
@@ -74,5 +86,5 @@ def _changes(present: Mapping[str, Cloud], wanted: Sequence[Cloud], leaving: Seq
             if old != new:
                 yield f"{cloud.name}: {name} {old} -> {new}"
     draining = {cloud.name for cloud in leaving}
-    gone = present.keys() - {cloud.name for cloud in wanted}
+    gone = {name for name, cloud in present.items() if not cloud.removed} - {cloud.name for cloud in wanted}
     yield from (f"{name}: removed{', its VMs drain' if name in draining else ''}" for name in sorted(gone))

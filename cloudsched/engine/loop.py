@@ -17,7 +17,8 @@ from cloudsched.config.load import Config
 from cloudsched.engine.apply import Apply
 from cloudsched.engine.calls import Calls
 from cloudsched.engine.intake import Intake
-from cloudsched.engine.inventory import forget_drained
+from cloudsched.engine.inventory import forget_drained, forget_tallies
+from cloudsched.engine.minutes import Minutes
 from cloudsched.engine.observe import Observer
 from cloudsched.engine.orders import WISH
 from cloudsched.engine.polls import Polls
@@ -73,7 +74,8 @@ class Engine:
         self._stages, self._wake, self._learn = stages, wake, learn
         self._watch = Watch(stages.store)
         self._reader = SnapshotReader(stages.store)
-        self._intake = Intake(stages.store, stages.polls, stages.calls, stages.observer)
+        self._minutes = Minutes()
+        self._intake = Intake(stages.store, stages.polls, stages.calls, stages.observer, self._minutes)
         self._held_off: dict[str, int] = {}
         self._seen_wishes = 0
         self._resumed = False
@@ -92,6 +94,10 @@ class Engine:
             self._wake.wait(TICK_SECONDS)
             self._wake.clear()
 
+    def close(self) -> None:
+        """Let go of the state; no cycle follows."""
+        self._watch.close()
+
     def cycle(self) -> None:
         """One turn: cheap when nothing is due and nothing came in."""
         self._stage("polls", self._intake.start_polls)
@@ -99,6 +105,8 @@ class Engine:
         wished = self._stage("wishes", self._wishes_came)
         if changed or wished or time.time() >= self._next_plan:
             self._stage("plan", self._plan_and_apply)
+        if self._minutes.is_due(time.time()):
+            self._stage("minute", self._record_minute)
         if time.time() >= self._next_prune:
             self._stage("prune", self._prune)
 
@@ -169,15 +177,18 @@ class Engine:
 
     def _plan_and_apply(self) -> None:
         settings = self._stages.config.global_
+        began = time.time()
         if not self._resumed:
             self._resume(self.snapshot())
         snapshot = self.snapshot()
+        self._minutes.see(snapshot, began)
         plan = make_plan(snapshot, settings, self._stages.config.job)
         if plan:
             self._stages.calls.start(self._stages.apply.plan(snapshot, plan))
         now = time.time()
         self._next_plan = now + settings.scheduler_interval
         self._intake.beat("Scheduler", settings.scheduler_interval, now)
+        self._intake.cycled(settings.scheduler_interval, began, now)
         self._intake.beat("Cleanup", settings.cleanup_interval, now)
         log.log(_level(plan), "%s", sentence(snapshot, plan))
 
@@ -194,10 +205,17 @@ class Engine:
         self._stages.calls.start([*apply.boots.calls(snapshot, asked), *apply.endings.destroy_calls(snapshot, ends)])
         self._resumed = True
 
+    def _record_minute(self) -> None:
+        now = time.time()
+        with self._stages.store.writing() as writing:
+            self._minutes.record(writing, now)
+        self._minutes.recorded(now)
+
     def _prune(self) -> None:
         self._next_prune = time.time() + _PRUNE_SECONDS
         with self._stages.store.writing() as writing:
             forget_drained(writing)
+            forget_tallies(writing)
             gone = retention.prune_engine(writing, int(time.time()), self._stages.config.global_.history_days)
         if gone:
             self._stages.forget_jobs(gone)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 from cloudsched.engine import listing
 from cloudsched.engine.polls import PollResult, failure_sentence
 from cloudsched.engine.proxies import Proxies
+from cloudsched.model.metrics import UNKNOWN, Increment, observed
+from cloudsched.model.snapshot import Polled
 from cloudsched.model.vms import VM
 from cloudsched.model.wishes import Aspect, Outcome
-from cloudsched.store import Writing, clouds, jobs, limits, machines, operations, vms
+from cloudsched.store import Writing, clouds, jobs, limits, machines, operations, polls, tallies, vms
 
 log = logging.getLogger("cloudscheduler")
 
@@ -48,7 +50,8 @@ class Observer:
         self.later.append((outcome, at))
 
     def record(self, writing: Writing, result: PollResult, now: int) -> None:
-        """Record one poll's result or failure."""
+        """Record one poll's result or failure, and that there was one."""
+        polls.record_polls(writing, [_polled(result, now)])
         kind, _, place = result.poll.name.partition(":")
         if not place:
             self._record_problem(writing, kind, failure_sentence(result.error) if result.error else "")
@@ -92,6 +95,7 @@ class Observer:
         departed = vms.departed(connection, place, now - LISTED_LATE_SECONDS)
         followed = listing.follow(known, result.value, departed, now)
         vms.record_vms(writing, followed.vms)
+        tallies.add_tallies(writing, _boot_tallies(known, followed.vms))
         vms.record_departed(writing, followed.gone, now, LISTED_LATE_SECONDS)
         if followed.strangers:
             self._adopt(writing, place, followed, now)
@@ -111,9 +115,11 @@ class Observer:
     def _record_jobs(self, writing: Writing, result: PollResult) -> None:
         known = vms.all_vms(writing.connection)
         by_host = hosts(known)
-        ended = jobs.record_delta(writing, result.value, _cloud_of(by_host))
+        cloud_of = _cloud_of(by_host)
+        happened = jobs.record_delta(writing, result.value, cloud_of)
+        tallies.add_tallies(writing, _job_tallies(happened, cloud_of))
         samples: dict[str, list[int]] = defaultdict(list)
-        for run in ended:
+        for run in happened.ended:
             vm = by_host.get(machine_host(run.remote_host))
             if vm is not None:
                 samples[vm.uid].append(run.seconds)
@@ -122,6 +128,29 @@ class Observer:
             writing,
             [{"uid": uid, "job_run_times": (*times[uid], *new)[-_RUN_SAMPLES:]} for uid, new in samples.items()],
         )
+
+
+def _boot_tallies(before: Iterable[VM], after: Iterable[VM]) -> Iterator[Increment]:
+    """The boot times of VMs that have just come up."""
+    booting = {vm.uid for vm in before if vm.startup_time is None}
+    for vm in after:
+        if vm.uid in booting and vm.startup_time is not None:
+            yield from observed("cloudsched_boot_seconds", vm.startup_time, vm.cloud)
+
+
+def _job_tallies(happened: jobs.Happened, cloud_of: Callable[[str], str]) -> Iterator[Increment]:
+    """How long jobs ran, by cloud, and waited."""
+    for run in happened.ended:
+        yield from observed("cloudsched_job_run_seconds", run.seconds, cloud_of(run.remote_host) or UNKNOWN)
+    for seconds in happened.waited:
+        yield from observed("cloudsched_job_wait_seconds", seconds)
+
+
+def _polled(result: PollResult, now: int) -> Polled:
+    attempt = Polled(result.poll.name, result.poll.interval_seconds, seconds=result.seconds)
+    if result.error is None:
+        return replace(attempt, ok_at=float(now))
+    return replace(attempt, failed_at=float(now), error=failure_sentence(result.error))
 
 
 def hosts(known: Iterable[VM]) -> dict[str, VM]:

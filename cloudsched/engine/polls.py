@@ -35,12 +35,16 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class PollResult:
-    """What a poll brought: `value`, or the `error` why it brought nothing. Times are Unix seconds."""
+    """What a poll brought: `value`, or the `error` why it brought nothing, and after how many `seconds`.
+
+    Times are Unix seconds.
+    """
 
     poll: Poll
     started_at: float
     value: Any = None
     error: Exception | None = None
+    seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -129,9 +133,10 @@ class Polls:
 
     def _ask(self, poll: Poll, number: int, started_at: float) -> None:
         try:
-            result = PollResult(poll, started_at, value=poll.call())
+            value = poll.call()
+            result = PollResult(poll, started_at, value=value, seconds=max(time.time() - started_at, 0.0))
         except Exception as ex:  # an adapter's mistake must cost its own poll only
-            result = PollResult(poll, started_at, error=ex)
+            result = PollResult(poll, started_at, error=ex, seconds=max(time.time() - started_at, 0.0))
         self._answers.put((number, result))
         self._wake()
 
@@ -153,7 +158,8 @@ class Polls:
                 run.round += 1
                 run.given_up = True
                 error = TimeoutError(f"No answer within {self._limit:g} seconds.")
-                found.append(self._ended(run, PollResult(self._polls[name], run.started_at, error=error)))
+                seconds = now - run.started_at
+                found.append(self._ended(run, PollResult(self._polls[name], run.started_at, None, error, seconds)))
         return found
 
 

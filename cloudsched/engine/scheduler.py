@@ -39,7 +39,7 @@ from cloudsched.model.clouds import Cloud
 from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM
 from cloudsched.model.wishes import Aspect
-from cloudsched.store import Store, Writing, clouds, limits, vms
+from cloudsched.store import Store, Writing, clouds, limits, polls, vms
 
 log = logging.getLogger("cloudscheduler")
 
@@ -115,10 +115,12 @@ class Scheduler:
     def close(self) -> None:
         """Serve no more workers. VMs and their jobs go on."""
         self._batch.stop()
+        self._engine.close()
 
     def _destroy_all(self, abort: threading.Event) -> None:
         """Destroy every VM, also those whose boot is still under way; give up when nothing has ended for a while."""
         left = self._ours()
+        log.info("Stopping: destroying %d VM(s).", len(left))
         patience = time.monotonic() + _STOP_SECONDS
         while left and not abort.is_set() and time.monotonic() < patience:
             self._destroy(self._engine.snapshot())
@@ -165,6 +167,7 @@ class Scheduler:
 
     def _learn(self, known: Mapping[str, VM]) -> None:
         self._known = known
+        self._batch.learn(known)
 
     def _known_vm(self, uid: str) -> VM | None:
         return self._known.get(uid)
@@ -192,7 +195,9 @@ class Scheduler:
         else:
             found, changes = self._install_real(writing, sections, recorded)
         self._places.replace(found)
-        self._polls.replace(self._all_polls(found))
+        due = self._all_polls(found)
+        self._polls.replace(due)
+        polls.keep_polls(writing, {"Scheduler", *(poll.name for poll in due)})
         return changes
 
     def _install_real(

@@ -39,6 +39,9 @@ class Simulation:
         self.adapter.step(self._known())
         return self.adapter.jobs()
 
+    def learn(self, vms: Mapping[str, VM]) -> None:
+        """The played batch system asks for the VMs itself, at each of its steps."""
+
     def forget_jobs(self, job_ids: Sequence[str]) -> None:
         """The played queue ends with this process."""
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 from functools import partial
 
 from cloudsched.config import Config
-from cloudsched.info import clouds, diagnostics, failures, jobs, monitors, vms
+from cloudsched.info import clouds, diagnostics, failures, jobs, metrics, monitors, vms
 from cloudsched.info.page import Fixed, PageOf
 from cloudsched.info.picture import Pictures
 from cloudsched.info.root import Root
 from cloudsched.store import Store
+from cloudsched.web import health, process_metrics
 from cloudsched.web.app import WSGIApp, build
 from cloudsched.web.auth import Auth, read_token
 from cloudsched.web.operations import Operations
+from cloudsched.web.traffic import Traffic
 
 
 def create_app(store: Store, config: Config) -> WSGIApp:
     """The application over a store, which may be read-only. Raises ConfigError for an unusable token file."""
-    settings = config.global_
+    settings, traffic = config.global_, Traffic()
     pictures = Pictures(store)
     pages: dict[str, PageOf] = {
         "/cloud": clouds.overview,
@@ -27,6 +29,7 @@ def create_app(store: Store, config: Config) -> WSGIApp:
         "/failures/boot": failures.boot,
         "/failures/image": failures.image,
         "/shared-objs": diagnostics.shared_objects,
+        "/metrics": metrics.state,
     }
     developer = Fixed(pictures, diagnostics.developer_information, ages=True)
     resources: dict[str, object] = {url: Fixed(pictures, page) for url, page in pages.items()} | {
@@ -41,14 +44,16 @@ def create_app(store: Store, config: Config) -> WSGIApp:
         "/thread-heart-beats": monitors.HeartBeats(store, settings),
     }
     one_form: dict[str, object] = {
-        "/": Root(),
+        "/": Root(pictures, store),
         "/clusters/{cloud}": clouds.Cluster(pictures),
         "/clusters/{cloud}/vms/{vm}": vms.OneVM(pictures),
         "/jobs/{job}": jobs.OneJob(pictures),
         "/job-pool.json": Fixed(pictures, jobs.pool_encoded_twice),
         "/job_pools.json": Fixed(pictures, jobs.pool),
         "/operations/{operation}": Operations(store),
+        **health.routes(store, settings),
+        **process_metrics.routes(store, traffic, "info"),
     }
     with_json = {f"{url}.json": resource for url, resource in resources.items()}
     token = read_token(settings.admin_token_file) if settings.info_auth == "token" else ""
-    return build({**resources, **with_json, **one_form}, Auth(settings.info_auth, token), settings.access_log)
+    return build({**resources, **with_json, **one_form}, Auth(settings.info_auth, token), settings.access_log, traffic)

@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import Job, Machine, Shape
+from cloudsched.model.metrics import Key
 from cloudsched.model.vms import VM
-from cloudsched.store import StateRow, Store, jobs, limits, rows, state_row, tables
+from cloudsched.store import StateRow, Store, jobs, limits, operations, rows, state_row, tables
+from cloudsched.store.tallies import to_key
 
 T = TypeVar("T")
 
@@ -20,6 +22,14 @@ class Explained:
 
     shape: Shape
     reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """A counter that only grows."""
+
+    key: Key
+    value: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +44,9 @@ class Contents:
     machines: Mapping[str, Machine] = field(default_factory=dict)
     user_limits: Mapping[str, int] = field(default_factory=dict)
     cloud_aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    tallies: Mapping[str, Tally] = field(default_factory=dict)
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    """`waiting` counts, by aspect, the wishes that have no outcome yet."""
     problems: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -53,10 +66,11 @@ def read(store: Store, before: Contents) -> Contents:
             before = NOTHING
         since = before.row.index
 
-        def merged(topic: str, old: Mapping[str, T], value: Callable[[Mapping[str, Any]], T]) -> Mapping[str, T]:
+        def merged(name: str, old: Mapping[str, T], value: Callable[[Mapping[str, Any]], T]) -> Mapping[str, T]:
+            topic = name if name in tables.TOPICS else "index"
             if getattr(row, topic) <= since:
                 return old
-            table = tables.metadata.tables[topic]
+            table = tables.metadata.tables[name]
             key = str(rows.key_column(table).key)
             found, gone = rows.changes(connection, table, topic, since)
             kept = dict(old)
@@ -76,6 +90,8 @@ def read(store: Store, before: Contents) -> Contents:
             machines=merged("machines", before.machines, lambda each: rows.from_row(Machine, each)),
             user_limits=limits.read_user_limits(connection) if limits_changed else before.user_limits,
             cloud_aliases=limits.read_cloud_aliases(connection) if limits_changed else before.cloud_aliases,
+            tallies=merged("tallies", before.tallies, lambda each: Tally(to_key(each["key"]), each["value"])),
+            waiting=operations.waiting(connection) if row.verbs > since else before.waiting,
             problems=limits.read_settings(connection).get(limits.PROBLEMS, {}) if limits_changed else before.problems,
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from cloudsched.info.picture import Page, Picture, Pictures
 from cloudsched.web import Request, Response, params
-from cloudsched.web.negotiate import JSON, TEXT, prefers_json
+from cloudsched.web.negotiate import JSON, prefers_json
 
 PageOf = Callable[[Picture], Page]
 
@@ -41,7 +41,7 @@ def show(req: Request, resp: Response, page: Page, picture: Picture | None = Non
         if any(each in ("*", tag) for each in req.if_none_match or ()):
             resp.status = 304
             return
-    resp.content_type = JSON if as_json else TEXT
+    resp.content_type = JSON if as_json else page.text_type
     resp.data = picture.body(page, as_json) if picture else page.body(as_json)
 
 

@@ -18,6 +18,7 @@ from cloudsched.policy.machines import slots_by_vm
 from cloudsched.render import documents
 from cloudsched.render.fleet import Fleet, fleet
 from cloudsched.store import StateRow, Store
+from cloudsched.web.negotiate import TEXT
 
 PUBLISH_SECONDS = 0.2
 """Commits of mere observations are published no more often than this."""
@@ -27,13 +28,15 @@ PUBLISH_SECONDS = 0.2
 class Page:
     """Something a picture shows, in both its forms; `document` makes encoded JSON.
 
-    A page with a `key` is rendered once, and again only after one of the `topics` it is made of has changed.
+    A page with a `key` is rendered once, and again only after one of the `topics` it is made of has changed;
+    `index` stands for all of them.
     """
 
     text: Callable[[], str]
     document: Callable[[], str]
     key: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
+    text_type: str = TEXT
 
     def body(self, as_json: bool) -> bytes:
         """The page in one of its forms, as UTF-8."""

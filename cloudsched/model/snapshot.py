@@ -23,6 +23,22 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Polled:
+    """When one source was last read: `ok_at` and `failed_at` in Unix seconds, None while it never was.
+
+    `name` is `JobPoller`, `MachinePoller`, `VMPoller:CLOUD`, or `Scheduler` for the planning cycle. `seconds` is how
+    long the last attempt took, `error` the sentence why it failed, empty when it did not.
+    """
+
+    name: str
+    interval_seconds: float
+    ok_at: float | None = None
+    failed_at: float | None = None
+    seconds: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """A cloud that a shape must not be tried on until `until`, and why."""
 

@@ -65,8 +65,17 @@ def state_row(connection: Connection) -> StateRow:
     return StateRow(*row)
 
 
+def schema_version(connection: Connection) -> int | None:
+    """The version of the schema inside a transaction of the caller's."""
+    found: int | None = connection.execute(select(tables.state.c.schema_version)).scalar()
+    return found
+
+
 class Writing:
-    """One write transaction: `index` is what the commit will be known by; `touch` names the topics it changed."""
+    """One write transaction: `index` is what the commit will be known by; `touch` names the topics it changed.
+
+    What belongs to no topic and is part of the index all the same touches `index`.
+    """
 
     def __init__(self, connection: Connection, index: int) -> None:
         self.connection, self.index = connection, index
@@ -177,33 +186,46 @@ class Store:
         if self.path is not None:
             _make_private_directory(self.path.parent)
         with self._exclusively(WRITE_WAIT_SECONDS):
-            if self._has_tables():
-                return
-            try:
-                self._create_tables()
-            except DatabaseError:
-                # On a server another process may have made them in the same moment.
-                if not self._has_tables():
-                    raise
+            if self._missing_tables():
+                self._create_missing()
         _make_private(self.path)
+
+    def _create_missing(self) -> None:
+        """Make the tables that are missing: all of a new state, in an older one those that came since."""
+        try:
+            self._create_tables()
+        except DatabaseError:
+            # On a server another process may have made them in the same moment.
+            if self._missing_tables():
+                raise
+
+    def _missing_tables(self) -> frozenset[str]:
+        """The tables a writer should make; none in a state of another schema, which is not ours to touch."""
+        with self._engine.connect() as connection:
+            present = inspect(connection).get_table_names()
+            if "state" in present and schema_version(connection) != tables.SCHEMA_VERSION:
+                return frozenset()
+        return frozenset(tables.metadata.tables) - frozenset(present)
 
     def _has_tables(self) -> bool:
         with self._engine.connect() as connection:
             return inspect(connection).has_table("state")
 
     def _create_tables(self) -> None:
+        is_new = not self._has_tables()
         with self._engine.connect() as connection:
             connection = connection.execution_options(cloudsched_write=True)
             with connection.begin():
                 tables.metadata.create_all(connection)
-                connection.execute(insert(tables.state).values(_FIRST_ROW))
-                connection.execute(insert(tables.queue_counters).values(id=1, cluster=0, change=0))
+                if is_new:
+                    connection.execute(insert(tables.state).values(_FIRST_ROW))
+                    connection.execute(insert(tables.queue_counters).values(id=1, cluster=0, change=0))
 
     def _check_schema(self) -> None:
         if not self._has_tables():
             raise StateUnavailable(f"There is no state at {self._place} yet: start cloud_scheduler first.")
         with self._engine.connect() as connection:
-            found = connection.execute(select(tables.state.c.schema_version)).scalar()
+            found = schema_version(connection)
         if found != tables.SCHEMA_VERSION:
             raise StateMismatch(
                 f"The state at {self._place} has schema version {found}, this program needs version "

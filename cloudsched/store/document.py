@@ -17,7 +17,7 @@ from sqlalchemy import Table
 from cloudsched.errors import DocumentError
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import SHAPE_FIELDS, Job, JobStatus, Machine, Shape
-from cloudsched.model.snapshot import Heartbeat
+from cloudsched.model.snapshot import Heartbeat, Polled
 from cloudsched.model.vms import VM
 from cloudsched.model.wishes import Aspect, Outcome
 from cloudsched.store import tables
@@ -68,6 +68,18 @@ class _Departed:
     uid: str
     cloud: str
     departed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Tally:
+    key: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Minute:
+    minute: int
+    counts: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +241,9 @@ KINDS: tuple[Kind, ...] = (
     Kind("cloud_alias", _CloudAlias, tables.cloud_aliases, "alias"),
     Kind("banned_image", _BannedImage, tables.banned_images, "image"),
     Kind("heartbeat", Heartbeat, tables.heartbeats, "name"),
+    Kind("poll", Polled, tables.polls, "name"),
+    Kind("tally", _Tally, tables.tallies, "key"),
+    Kind("history", _Minute, tables.history, "minute"),
     Kind("cloud", Cloud, tables.clouds, "name", problem=_cloud_problem),
     Kind("vm", VM, tables.vms, "uid", derived={"uservmtype": lambda line: f"{line['user']}:{line['vmtype']}"}),
     Kind("departed", _Departed, tables.departed, "uid"),

@@ -36,10 +36,18 @@ _GROUP = [tables.jobs.c[name] for name in JobGroup.__dataclass_fields__ if name 
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """A job stopped running on a host after so many seconds."""
+    """A job stopped running on a host after so many seconds; the host is empty when it was never seen running."""
 
     remote_host: str
     seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """What a report of the batch system tells beside the jobs: runs that ended, first starts after so many seconds."""
+
+    ended: tuple[RunEnded, ...] = ()
+    waited: tuple[int, ...] = ()
 
 
 def to_shape(values: Mapping[str, Any]) -> Shape:
@@ -115,17 +123,19 @@ def users(connection: Connection) -> set[str]:
     return owners | set(connection.execute(select(tables.vms.c.user).distinct()).scalars())
 
 
-def record_delta(writing: Writing, delta: JobDelta, cloud_of: Callable[[str], str]) -> list[RunEnded]:
-    """Record what the batch system reported; returns the runs that ended with it.
+def record_delta(writing: Writing, delta: JobDelta, cloud_of: Callable[[str], str]) -> Happened:
+    """Record what the batch system reported; returns the runs that ended and the waits that are over with it.
 
     `cloud_of` gives the cloud of a remote host, for `running_cloud`; what the engine itself decided about a job
     stays as long as the job's status stays (PARITY 6.2).
     """
     _record_shapes(writing, {job.shape.key: job.shape for job in delta.changed})
     ended: list[RunEnded] = []
+    waited: list[int] = []
     for part in rows.chunks(delta.changed):
         present = _present(writing.connection, [job.id for job in part])
         ended += [run for job in part if (run := _run_ended(job, present.get(job.id), delta.server_time))]
+        waited += [job.jobstarttime - job.submitted_at for job in part if _has_started(job, present.get(job.id))]
         found = [_job_row(job, present.get(job.id), cloud_of) for job in part]
         rows.save(writing, tables.jobs, found, topic="jobs")
     gone: Iterable[str] = delta.gone
@@ -133,7 +143,7 @@ def record_delta(writing: Writing, delta: JobDelta, cloud_of: Callable[[str], st
         # A whole queue is what is alive: finished jobs stay until their time is over.
         gone = set(unfinished(writing.connection)) - {job.id for job in delta.changed}
     rows.remove(writing, tables.jobs, sorted(gone), topic="jobs")
-    return ended
+    return Happened(tuple(ended), tuple(max(each, 0) for each in waited))
 
 
 def record_jobs(writing: Writing, jobs: Sequence[Job]) -> None:
@@ -220,11 +230,25 @@ def _present(connection: Connection, ids: Sequence[str]) -> dict[str, Any]:
 
 
 def _run_ended(job: Job, present: Any, server_time: int) -> RunEnded | None:
-    if present is None or present.job_status != JobStatus.RUNNING or job.job_status == JobStatus.RUNNING:
+    if job.job_status == JobStatus.RUNNING:
         return None
+    if present is None or present.job_status != JobStatus.RUNNING:
+        return _run_unseen(job, present)
     if not present.remote_host or not present.jobstarttime:
         return None
     return RunEnded(present.remote_host, max((job.finished_at or server_time) - present.jobstarttime, 0))
+
+
+def _run_unseen(job: Job, present: Any) -> RunEnded | None:
+    """The run of a job that started and finished between two reports."""
+    is_new = present is None or not present.jobstarttime
+    if is_new and job.jobstarttime and job.finished_at:
+        return RunEnded("", max(job.finished_at - job.jobstarttime, 0))
+    return None
+
+
+def _has_started(job: Job, present: Any) -> bool:
+    return bool(job.jobstarttime and job.submitted_at and (present is None or not present.jobstarttime))
 
 
 def _job_row(job: Job, present: Any, cloud_of: Callable[[str], str]) -> rows.Row:

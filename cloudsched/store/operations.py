@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,9 +37,21 @@ def find(connection: Connection, operation: int) -> Operation:
     return Operation(row.id, row.verb, row.actor, row.made_at, targets)
 
 
+def recent(connection: Connection, limit: int) -> list[Operation]:
+    """The latest operations, newest first."""
+    table = tables.operations
+    found = connection.execute(select(table.c.id).order_by(table.c.id.desc()).limit(limit)).scalars().all()
+    return [find(connection, each) for each in found]
+
+
 def unsettled(connection: Connection) -> list[Wish]:
     """Wishes in force that have no outcome yet, in the order they were made."""
     return _wishes(connection, _unsettled().where(tables.wishes.c.superseded_by.is_(None)))
+
+
+def waiting(connection: Connection) -> dict[str, int]:
+    """How many wishes in force have no outcome yet, by aspect."""
+    return dict(Counter(wish.aspect.value for wish in unsettled(connection)))
 
 
 def lasting(connection: Connection) -> list[Wish]:

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 1
 
 TOPICS = ("clouds", "vms", "jobs", "shapes", "machines", "limits", "wishes", "outcomes")
 """One column each in the state row: the index of the last commit that changed the topic."""
@@ -264,6 +264,22 @@ heartbeats = _table(
     _int("interval_seconds"),
     _float("beat_at"),
 )
+
+# -- engine: what it measures; polls and history lie outside the index, as heartbeats do -----------------------------
+
+polls = _table(
+    "polls",
+    _text("name", primary_key=True),
+    _float("interval_seconds"),
+    _float("ok_at", nullable=True),
+    _float("failed_at", nullable=True),
+    _float("seconds"),
+    _text("error"),
+)
+
+tallies = _table("tallies", _text("key", primary_key=True), _float("value"), _revision())
+
+history = _table("history", _int("minute", primary_key=True, autoincrement=False), _json("counts"))
 
 tombstones = _table(
     "tombstones",

@@ -10,7 +10,9 @@ from typing import Any
 
 from falcon import Request, Response
 
+from cloudsched.logs import FIELDS
 from cloudsched.web.routing import shown_path
+from cloudsched.web.traffic import Traffic
 
 _log = logging.getLogger("cloudscheduler.access")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -22,8 +24,8 @@ class RequestLog:
     Neither headers nor parameters are logged, so no secret is.
     """
 
-    def __init__(self, logged: str = "errors") -> None:
-        self._all = logged == "all"
+    def __init__(self, logged: str = "errors", traffic: Traffic | None = None) -> None:
+        self._all, self._traffic = logged == "all", traffic or Traffic()
 
     def process_request(self, req: Request, resp: Response) -> None:
         """Name the request and note when it began."""
@@ -34,10 +36,18 @@ class RequestLog:
         resp.set_header("X-Content-Type-Options", "nosniff")
 
     def process_response(self, req: Request, resp: Response, resource: Any, req_succeeded: bool) -> None:
-        """Log the request."""
+        """Count and log the request."""
+        now = time.monotonic()
+        seconds = now - getattr(req.context, "began", now)
+        self._traffic.add(req.method, resp.status_code, seconds)
         if not self._all and resp.status_code < 400:
             return
-        now = time.monotonic()
-        milliseconds = (now - getattr(req.context, "began", now)) * 1000
-        request = (ascii(req.method)[1:-1], shown_path(req.env), resp.status_code, milliseconds)
-        _log.info("%s %s %s %s %.1f ms %s", req.remote_addr, *request, resp.get_header("X-Request-ID"))
+        figures = {
+            "actor": getattr(req.context, "actor", str(req.remote_addr)),
+            "method": ascii(req.method)[1:-1],
+            "path": shown_path(req.env),
+            "status": resp.status_code,
+            "milliseconds": round(seconds * 1000, 1),
+            "request_id": getattr(req.context, "request_id", ""),
+        }
+        _log.info("%s %s %s %s %.1f ms %s", *figures.values(), extra={FIELDS: figures})

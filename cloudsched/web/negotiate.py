@@ -9,6 +9,7 @@ from falcon import Request, Response
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
+HTML = "text/html; charset=utf-8"
 
 
 def prefers_json(req: Request) -> bool:
@@ -16,6 +17,11 @@ def prefers_json(req: Request) -> bool:
     if req.client_prefers((JSON, "text/plain")) != JSON:
         return False
     return req.client_prefers(("text/plain", JSON)) == JSON or JSON in req.accept.lower()
+
+
+def prefers_html(req: Request) -> bool:
+    """Whether the client names HTML and ranks it highest, as browsers do."""
+    return "text/html" in req.accept.lower() and req.client_prefers(("text/html", "text/plain", JSON)) == "text/html"
 
 
 def reply(req: Request, resp: Response, text: str, document: Any) -> None:

@@ -1,0 +1,181 @@
+"""The status page: one picture of the moment as HTML, complete without a script.
+
+Everything that comes from a state is escaped here; style and script are the caller's, in the head.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from cloudsched.model.jobs import Job, JobStatus
+from cloudsched.model.snapshot import Heartbeat
+from cloudsched.model.wishes import Operation
+from cloudsched.render import failures, heartbeats, vms
+from cloudsched.render.failures import Reasons
+from cloudsched.render.fleet import CloudVMs, Fleet
+from cloudsched.render.plots import History, plot
+
+_MOST = 50
+_FEW = 10
+_PLOTS = (
+    ("VMs", {"vms": "all", "vms_running": "running"}),
+    ("Jobs", {"jobs_running": "running", "jobs_waiting": "waiting"}),
+    ("Idle cores", {"idle_cores": "cores"}),
+)
+_QUEUE = {
+    "waiting": (JobStatus.NEW, JobStatus.IDLE),
+    "running": (JobStatus.RUNNING,),
+    "held": (JobStatus.HELD, JobStatus.ERROR),
+    "finished": (JobStatus.COMPLETE, JobStatus.REMOVED),
+}
+_SECTIONS = ("Fleet", "Queue", "Heartbeats", "Journal", "Failures", "History")
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the page shows; `now` in Unix seconds, `journal` the latest operations, newest first."""
+
+    version: str
+    index: int
+    now: float
+    fleet: Fleet
+    jobs: Sequence[Job]
+    reasons: Reasons
+    beats: Sequence[Heartbeat]
+    journal: Sequence[Operation]
+    history: History
+
+
+def page(status: Status, style: str, script: str) -> str:
+    """The whole document."""
+    links = " ".join(f'<a href="#{name.lower()}">{name}</a>' for name in _SECTIONS)
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Cloud Scheduler</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{style}</style></head>\n<body><a class=skip href='#main'>Skip to the figures</a>"
+        f"<header><h1>Cloud Scheduler <small>{escape(status.version)}</small></h1>"
+        f"<nav aria-label=Sections>{links}</nav>"
+        f"<p role=status id=live><noscript>A picture of {_at(status.now)}; reload for another.</noscript></p>"
+        "</header>\n"
+        f"<main id=main tabindex=-1>{_main(status)}</main>\n<script>{script}</script></body></html>\n"
+    )
+
+
+def _main(status: Status) -> str:
+    parts = (
+        _fleet(status.fleet),
+        _queue(status.jobs),
+        _beats(status.beats, status.now),
+        _journal(status.journal),
+        _failures(status),
+        "".join(plot(title, names, status.history, int(status.now // 60)) for title, names in _PLOTS),
+    )
+    sections = map(_section, _SECTIONS, parts)
+    return f"<p class=index>State index {status.index}</p>{''.join(sections)}"
+
+
+def _section(name: str, content: str) -> str:
+    key = name.lower()
+    return f"<section id={key} aria-labelledby={key}-title><h2 id={key}-title>{name}</h2>{content}</section>"
+
+
+def _fleet(fleet: Fleet) -> str:
+    states = list(vms.states(fleet.vms))
+    rows = [_cloud_row(each, states) for each in (*fleet.active, *fleet.removed)]
+    return _table("Clouds and their VMs by state", ("Cloud", "Condition", "VMs", "Quota", *states, "Draining"), rows)
+
+
+def _cloud_row(each: CloudVMs, states: Sequence[str]) -> list[object]:
+    counts = vms.states(each.vms)
+    shown = [counts.get(state, 0) for state in states]
+    return [each.cloud.name, _condition(each), len(each.vms), each.cloud.vm_slots, *shown, len(each.retired)]
+
+
+def _condition(each: CloudVMs) -> str:
+    cloud = each.cloud
+    words = {
+        "removed": cloud.removed,
+        "unusable": cloud.unusable is not None,
+        "unread": cloud.stale,
+        "no connection": cloud.connection_problem,
+        "disabled": not cloud.enabled and cloud.unusable is None,
+    }
+    return ", ".join(word for word, holds in words.items() if holds) or "enabled"
+
+
+def _queue(jobs: Iterable[Job]) -> str:
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    columns = {status: word for word, statuses in _QUEUE.items() for status in statuses}
+    for job in jobs:
+        counts[job.shape.user][columns.get(JobStatus(job.job_status), "waiting")] += 1
+    users = sorted(counts, key=lambda user: (-counts[user]["waiting"] - counts[user]["running"], user))
+    rows = [[user, *(counts[user][word] for word in _QUEUE)] for user in users[:_MOST]]
+    rest = sum((counts[user] for user in users[_MOST:]), Counter[str]())
+    rows += [[f"{len(users) - _MOST} others", *(rest[word] for word in _QUEUE)]] if users[_MOST:] else []
+    return _table("Jobs by user", ("User", *_QUEUE), rows) if rows else "<p>No jobs.</p>"
+
+
+def _beats(beats: Sequence[Heartbeat], now: float) -> str:
+    rows = [[b.name, b.interval_seconds, heartbeats.age_seconds(b, now)] for b in heartbeats.in_order(beats)]
+    table = _table("Seconds since each stage ended a cycle", ("Stage", "Every, s", "Ago, s"), rows)
+    return table if rows else "<p>No scheduler has ever run on this state.</p>"
+
+
+def _journal(journal: Sequence[Operation]) -> str:
+    rows = [[_at(each.made_at), each.verb, _targets(each), each.state, f"/operations/{each.id}"] for each in journal]
+    return (
+        _table("The latest verbs", ("When", "Verb", "For", "State", "More"), rows) if rows else "<p>No verbs yet.</p>"
+    )
+
+
+def _targets(operation: Operation) -> str:
+    names = [target.wish.name for target in operation.targets]
+    return f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else "".join(names)
+
+
+def _failures(status: Status) -> str:
+    clouds = [each.cloud for each in status.fleet.active]
+    why: Counter[str] = Counter(reason for job in status.jobs for reason in failures.reasons(job, status.reasons))
+    rows = [[count, reason] for reason, count in why.most_common(_FEW)]
+    jobs = (
+        _table("Why jobs have no VM", ("Jobs", "Reason"), rows)
+        if rows
+        else "<p>Every job has a VM or waits its turn.</p>"
+    )
+    errors = [[each.name, each.unusable or each.last_error] for each in clouds if each.unusable or each.last_error]
+    images = [[each.name, image] for each in clouds for image in each.failed_images]
+    return (
+        jobs
+        + (_table("What clouds last complained of", ("Cloud", "Error"), errors) if errors else "")
+        + (_table("Images that fail", ("Cloud", "Image"), images) if images else "")
+    )
+
+
+def _table(caption: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table in a box of its own that scrolls, by keyboard too."""
+    numbers = [isinstance(each, int) for each in rows[0]] if rows else [False] * len(headings)
+    head = "".join(map(_heading, headings, numbers))
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    return (
+        f'<div role=region aria-label="{escape(caption)}" tabindex=0><table><caption>{escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _heading(text: str, is_number: bool) -> str:
+    return f"<th scope=col{' class=number' if is_number else ''}>{escape(text)}</th>"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, int):
+        return f"<td class=number>{value}</td>"
+    text = escape(str(value))
+    return f'<td><a href="{text}">{text}</a></td>' if text.startswith("/operations/") else f"<td>{text}</td>"
+
+
+def _at(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))

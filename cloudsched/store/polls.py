@@ -1,0 +1,36 @@
+"""When each source was last read: outside the index, for it changes when nothing does."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, replace
+
+from sqlalchemy import Connection, delete, insert, select
+
+from cloudsched.model.snapshot import Polled
+from cloudsched.store import rows, tables
+from cloudsched.store.connect import Writing
+
+
+def all_polls(connection: Connection) -> list[Polled]:
+    """Every source that is or was polled, by name."""
+    found = connection.execute(select(tables.polls).order_by(tables.polls.c.name)).mappings()
+    return [rows.from_row(Polled, row) for row in found]
+
+
+def record_polls(writing: Writing, polled: Sequence[Polled]) -> None:
+    """Record attempts; what an attempt does not tell (`ok_at` of a failed one) stays as it was."""
+    if not polled:
+        return
+    known = {each.name: each for each in all_polls(writing.connection)}
+    for each in polled:
+        before = known.get(each.name, each)
+        known[each.name] = replace(each, ok_at=each.ok_at or before.ok_at, failed_at=each.failed_at or before.failed_at)
+    names = {each.name for each in polled}
+    writing.connection.execute(delete(tables.polls).where(tables.polls.c.name.in_(names)))
+    writing.connection.execute(insert(tables.polls), [asdict(known[name]) for name in sorted(names)])
+
+
+def keep_polls(writing: Writing, names: Collection[str]) -> None:
+    """Forget sources that are polled no longer."""
+    writing.connection.execute(delete(tables.polls).where(tables.polls.c.name.not_in(names)))

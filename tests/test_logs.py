@@ -1,0 +1,149 @@
+"""The processes' logs: plain and JSON lines, the access line, and one level for all three processes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from scheduler_process import scheduler, wait_for
+from wsgi import Client
+
+from cloudsched import logs
+from cloudsched.web.app import build
+from cloudsched.web.auth import Auth
+
+TOKEN = "a-token-of-many-characters"
+
+
+class Page:
+    def on_get(self, req: Any, resp: Any) -> None:
+        resp.text = "here"
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What the access log is told, also after something in this process has set the log up for good."""
+    monkeypatch.setattr(logging.getLogger("cloudscheduler"), "propagate", True)
+    caplog.set_level(logging.INFO, "cloudscheduler.access")
+    yield caplog
+
+
+def test_access_line_has_actor_duration_and_request_id(lines: pytest.LogCaptureFixture) -> None:
+    app = Client(build({"/page": Page()}, Auth("token", TOKEN), "all"))
+    app.get("/page?secret=1", headers={"Authorization": f"Bearer {TOKEN}", "X-Request-ID": "mine-1"})
+    app.get("/page", headers={"X-Request-ID": "mine-2"})
+    first, second = (record for record in lines.records if record.name == "cloudscheduler.access")
+    document = json.loads(logs.JsonLines().format(first))
+    assert document.pop("time").endswith("+00:00")
+    assert document.pop("milliseconds") >= 0
+    assert document.pop("thread")
+    assert document.pop("message").startswith("admin@127.0.0.1 GET /page 200 ")
+    assert document == {
+        "level": "INFO",
+        "logger": "cloudscheduler.access",
+        "actor": "admin@127.0.0.1",
+        "method": "GET",
+        "path": "/page",
+        "status": 200,
+        "request_id": "mine-1",
+    }
+    assert second.getMessage().startswith("anonymous@127.0.0.1 GET /page 401 ")
+    assert second.getMessage().endswith(" ms mine-2")
+    assert TOKEN not in lines.text
+    assert "secret" not in lines.text
+
+
+def test_json_line_is_one_line_with_its_traceback() -> None:
+    try:
+        raise ValueError("a\nb ☃ \ud800")
+    except ValueError:
+        record = logging.getLogger("x").makeRecord("x", logging.ERROR, "f", 1, "no %s", ("\n",), sys.exc_info())
+    text = logs.JsonLines().format(record)
+    assert text.isascii()
+    assert "\n" not in text
+    document = json.loads(text)
+    assert document["message"] == "no \n"
+    assert "ValueError: a\nb" in document["exception"]
+
+
+def entries(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_level_set_by_verb_reaches_all_three_processes(tmp_path: Path) -> None:
+    conf = tmp_path / "cloud_scheduler.conf"
+    resources = tmp_path / "clouds.conf"
+    resources.write_text("[here]\ncloud_type = local\nvm_slots = 1\n")
+    conf.write_text(f"[global]\ncloud_resource_config = {resources}\naccess_log = all\n[logging]\nlog_json = yes\n")
+    directory = tmp_path / "state" / "log"
+    with scheduler(tmp_path, "-f", str(conf)) as running:
+        token = (tmp_path / "state" / "admin.token").read_text().strip()
+        headers = {"Authorization": f"Bearer {token}"}
+
+        def set_level(level: str) -> None:
+            answer = requests.put(f"{running.admin}/", {"log_level": level}, headers=headers, timeout=60)
+            assert answer.status_code == 200
+
+        def logged(process: str, path: str) -> bool:
+            url = running.admin if process == "admin_server" else running.info
+            requests.get(url + path, headers=headers, timeout=60)
+            return any(line.get("path") == path for line in entries(directory / f"{process}.log"))
+
+        for process in ("admin_server", "info_server"):
+            wait_for(lambda process=process: logged(process, "/health/live"))  # type: ignore[misc]
+        set_level("ERROR")
+        wait_for(lambda: not logged_now(directory, running.info, "info_server"))
+        wait_for(lambda: not logged_now(directory, running.admin, "admin_server"))
+        set_level("debug")
+        wait_for(lambda: logged_now(directory, running.info, "info_server"))
+        wait_for(lambda: logged_now(directory, running.admin, "admin_server"))
+        # A cycle with nothing to do is a DEBUG line of the scheduler's.
+        wait_for(
+            lambda: any(
+                line["level"] == "DEBUG" and "nothing to do" in line["message"]
+                for line in entries(directory / "cloud_scheduler.log")
+            )
+        )
+
+
+def logged_now(directory: Path, url: str, process: str) -> bool:
+    """Whether a request made now comes to the daemon's log."""
+    path = directory / f"{process}.log"
+    before = len(entries(path))
+    requests.get(f"{url}/health/live", timeout=60)
+    return len(entries(path)) > before
+
+
+def test_plain_lines_stay_v1s(tmp_path: Path) -> None:
+    with scheduler(tmp_path) as running:
+        requests.get(f"{running.info}/nowhere", timeout=60)
+        path = tmp_path / "state" / "log" / "info_server.log"
+        wait_for(lambda: path.exists() and " GET /nowhere 404 " in path.read_text())
+        assert " - INFO - " in path.read_text()
+
+
+def test_wrong_value_is_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cloudsched", "config"]
+    variables = {"HOME": str(tmp_path), "CLOUDSCHED_LOGGING_LOG_JSON": "perhaps"}
+    finished = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
+    assert finished.returncode == 1
+    assert "[logging] log_json = 'perhaps'" in finished.stderr
+
+
+def test_line_that_cannot_be_written_is_no_traceback(tmp_path: Path) -> None:
+    script = (
+        "import logging, pathlib; from cloudsched import logs; from cloudsched.config.options import Logging;"
+        "logs.set_up(Logging(log_location=pathlib.Path('/dev/full'), log_stdout=True), pathlib.Path('/'));"
+        "logging.getLogger(logs.NAME).error('seen')"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert ended.returncode == 0
+    assert "seen" in ended.stderr
+    assert "Traceback" not in ended.stderr
