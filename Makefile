@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 4
 
-.PHONY: help run install test check manuals peers soak clean
+.PHONY: help run install test check bench manuals peers soak clean
 
 help:
 	@echo "make run      install, then run scheduler, admin and info daemon here"
 	@echo "make test     install, then run the whole suite"
 	@echo "make check    lint, types, unit and WSGI tests: under a minute"
+	@echo "make bench    figures measured against named limits; never fails on them"
 	@echo "make soak     the long kill and fault runs"
 	@echo "make manuals  man pages and shell completions into build/manuals"
 	@echo "make install  .venv with everything in it"
@@ -43,6 +44,9 @@ peers:
 
 test: lint peers
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+bench: install
+	@$(BIN)/python -m tests.bench_htcondor
 
 manuals: install
 	@$(BIN)/python contrib/manuals.py build/manuals

@@ -9,9 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from cloudsched.batch import htcondor_submit
 from cloudsched.batch.htcondor_ads import (
@@ -23,7 +22,7 @@ from cloudsched.batch.htcondor_ads import (
     machine,
     masters_by_machine,
 )
-from cloudsched.batch.htcondor_memory import Memory
+from cloudsched.batch.htcondor_memory import Memory, whole
 from cloudsched.batch.htcondor_pool import HTCondorPool
 from cloudsched.batch.htcondor_queue import DAY, QueueReader, find, job_name
 from cloudsched.batch.htcondor_tokens import ADVERTISE, SigningKey
@@ -35,7 +34,10 @@ from cloudsched.model.vms import VM
 US = "cloudsched"
 """Who we are to a VM's startd, by a token signed with that VM's own key."""
 
+RETIRING = "Retiring"
+
 _CONTROL_SECONDS = 300
+_AGAIN_SECONDS = 30.0
 _MOST_ANSWERS = 1000
 log = logging.getLogger("cloudscheduler")
 
@@ -70,7 +72,7 @@ class HTCondorBatch:
         self._queue = QueueReader(pool, JobAds(settings.rules), settings.known, clock)
         self._acting, self._seen = threading.Lock(), threading.Lock()
         self._answers: dict[str, JobOutcome] = {}
-        self._draining: set[str] = set()
+        self._drained_at: dict[str, float] = {}
         self._lost: dict[str, float] = {}
         self._memory = Memory(settings.update_seconds, clock)
 
@@ -85,17 +87,17 @@ class HTCondorBatch:
         lost = self._still_lost()
         alive = [ad for ad in slots if _vm_of(ad) not in lost]
         self._stop_masters(masters, {_vm_of(ad) for ad in slots})
+        self._drain_again(alive, masters)
         if self._settings.forget_lost and (len(alive) < len(slots) or any(_vm_of(ad) in lost for ad in masters)):
             self._invalidate(lost)
         addresses = masters_by_machine(masters)
         with self._seen:
-            return self._memory.completed([machine(ad, addresses) for ad in alive], started_at)
+            return self._memory.completed(whole([machine(ad, addresses) for ad in alive]), started_at)
 
     def retire(self, vms: Sequence[VM]) -> list[RetireOutcome]:
         """Drain the VMs' startds: jobs finish, none starts, the startd exits. A VM that has not joined is success."""
         slots, masters = self._slots(), self._pool.masters()
-        by_machine = {ad.get("machine"): ad for ad in masters}
-        return [self._retired(vm, [ad for ad in slots if _belongs(ad, vm)], by_machine) for vm in vms]
+        return [self._retired(vm, [ad for ad in slots if _belongs(ad, vm)], masters) for vm in vms]
 
     def act(self, orders: Sequence[JobOrder]) -> list[JobOutcome]:
         """Submit, hold, release or remove; what is refused is the outcome's error."""
@@ -109,10 +111,15 @@ class HTCondorBatch:
             return found
 
     def lost(self, vms: Sequence[str]) -> None:
-        """Leave the VMs' slots out from now on; with `forget_lost` have the collector forget them (PARITY 6.5)."""
+        """Leave the VMs' slots out from now on; with `forget_lost` the collector forgets them too (PARITY 6.5).
+
+        A job that was killed with its VM runs elsewhere when its lease ends (JobLeaseDuration): HTCondor gives up no
+        earlier, whoever tells it to.
+        """
         with self._seen:
-            self._draining.difference_update(vms)
             self._memory.forget(vms)
+            for uid in vms:
+                self._drained_at.pop(uid, None)
             self._lost.update(dict.fromkeys(vms, self._clock() + DAY))
         if self._settings.forget_lost and vms:
             self._invalidate(vms)
@@ -147,7 +154,7 @@ class HTCondorBatch:
         for ad in masters:
             uid = _vm_of(ad)
             with self._seen:
-                retired = uid in self._draining and uid not in with_slots
+                retired = uid in self._drained_at and uid not in with_slots
             if not retired:
                 continue
             try:
@@ -155,20 +162,30 @@ class HTCondorBatch:
             except BatchError as ex:
                 log.info("The master of %s did not take our leave: %s", uid, ex)
             with self._seen:
-                self._draining.discard(uid)
+                self._drained_at.pop(uid, None)
 
-    def _retired(self, vm: VM, slots: Sequence[Ad], masters: Mapping[Any, Ad]) -> RetireOutcome:
+    def _drain_again(self, slots: Sequence[Ad], masters: Sequence[Ad]) -> None:
+        """A startd that was started again while its VM retires has forgotten it, and would go on for ever."""
+        for uid in {_vm_of(ad) for ad in slots} - {""}:
+            vm = self._settings.vm(uid)
+            if vm is not None and vm.override_status == RETIRING:
+                outcome = self._retired(vm, [ad for ad in slots if _vm_of(ad) == uid], masters)
+                if outcome.error:
+                    log.warning("%s is retiring and cannot be told so again: %s", uid, outcome.error)
+
+    def _retired(self, vm: VM, slots: Sequence[Ad], masters: Sequence[Ad]) -> RetireOutcome:
+        now = self._clock()
         with self._seen:
-            asked = vm.uid in self._draining
-        if not slots or asked or all(ad.get("draining") is True for ad in slots):
+            asked = now - self._drained_at.get(vm.uid, 0.0) < _AGAIN_SECONDS
+        if not slots or asked or any(ad.get("draining") is True for ad in slots):
             return RetireOutcome(vm.uid)
         try:
-            master = masters.get(slots[0].get("machine"))
+            master = next((ad for ad in masters if ad.get("machine") == slots[0].get("machine")), None)
             self._pool.drain(slots[0], master, "The scheduler retires this VM.", self._control(vm.uid))
         except BatchError as ex:
             return RetireOutcome(vm.uid, str(ex))
         with self._seen:
-            self._draining.add(vm.uid)
+            self._drained_at[vm.uid] = now
         return RetireOutcome(vm.uid)
 
     def _control(self, uid: str) -> str:

@@ -6,12 +6,29 @@ still there: a VM must not be taken for retired, or its job for lost, because no
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from cloudsched.model.jobs import Machine
 
 _EMPTY_ANSWERS = 3
 _JITTER_SECONDS = 2
+
+
+def whole(machines: Sequence[Machine]) -> list[Machine]:
+    """The machines, none of them seeming idle because its child slot has not advertised itself yet.
+
+    A partitionable parent is told of its children at once, the collector of each child a moment later: until then the
+    parent stands for them.
+    """
+    counts = Counter(each.machine_name for each in machines)
+    return [
+        replace(each, state="Claimed", activity="Busy", total_slots=1)
+        if each.slot_type == "Partitionable" and each.total_slots > 1 and counts[each.machine_name] == 1
+        else each
+        for each in machines
+    ]
 
 
 class Memory:

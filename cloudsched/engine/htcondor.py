@@ -36,7 +36,7 @@ class HTCondor:
     def __init__(self, store: Store, config: Config, vm: Callable[[str], VM | None]) -> None:
         settings = config.global_
         self._store = store
-        self._batch = HTCondorBatch(_pool(settings), self._settings(config, vm))
+        self._batch = HTCondorBatch(way(settings), self._settings(config, vm))
 
     @property
     def adapter(self) -> HTCondorBatch:
@@ -91,11 +91,13 @@ def environment(settings: Global, inherited: Mapping[str, str]) -> dict[str, str
         "_CONDOR_SCHEDD_HOST": settings.condor_schedd,
         "_CONDOR_SEC_TOKEN_DIRECTORY": tokens,
         "_CONDOR_SEC_TOKEN_SYSTEM_DIRECTORY": tokens,
+        # In v1's time condor_q showed everybody's jobs.
+        "_CONDOR_CONDOR_Q_ONLY_MY_JOBS": "False",
     }
     return kept | {name: value for name, value in chosen.items() if value}
 
 
-def _pool(settings: Global) -> HTCondorPool:
+def way(settings: Global) -> HTCondorPool:
     """The bindings where they are, unless the site has a condor_q_command of its own (DESIGN 7)."""
     ours, seconds = environment(settings, os.environ), float(settings.condor_timeout_seconds)
     configured = settings.condor_q_command != Global.condor_q_command

@@ -25,6 +25,8 @@ from typing import Any
 from cloudsched import processes
 from cloudsched.batch.htcondor_commands import CommandLines, Commands
 from cloudsched.batch.htcondor_tokens import SigningKey
+from cloudsched.config.options import Global
+from cloudsched.engine.htcondor import environment
 from tests.real.debs import absent
 
 DOMAIN = "lab.test"
@@ -116,7 +118,8 @@ class CondorPool:
     def environment(self) -> dict[str, str]:
         """What a client or a child of the bindings needs."""
         tools = f"{self.prefix}/usr/bin:{self.prefix}/usr/sbin"
-        return {"PATH": f"{tools}:{os.environ['PATH']}", "HOME": "/", "CONDOR_CONFIG": str(self.client_config)}
+        path = f"{tools}:{os.environ['PATH']}"
+        return environment(Global(condor_config=self.client_config), {"PATH": path, "HOME": "/"})
 
     def start(self) -> None:
         """Start the pool and wait until it takes jobs."""
@@ -253,7 +256,7 @@ def _program(pid: int) -> str:
 def commands(pool: CondorPool, seconds: float = 30.0) -> Commands:
     """The pool by its command lines, as a v1 site has them configured."""
     lines = CommandLines(
-        query=["condor_q", "-allusers", "-l"],
+        query=["condor_q", "-l"],
         history=["condor_history", "-l"],
         submit=["condor_submit"],
         hold=["condor_hold"],
@@ -284,6 +287,26 @@ def vm_environment(pool: CondorPool) -> dict[str, str]:
         "CONDOR_USER": account(),
         "CONDOR_SCRATCH": str(pool.directory),
         "CONDOR_EXTRA": str(extra),
+    }
+
+
+def site_options(pool: CondorPool, clouds: Path) -> dict[str, str]:
+    """The `[global]` options of an installation whose VMs join the pool."""
+    return {
+        "BATCH_SYSTEM": "htcondor",
+        "CLOUD_RESOURCE_CONFIG": str(clouds),
+        "LOCAL_COMMAND": local_command(),
+        "CONDOR_CONFIG": str(pool.client_config),
+        "CONDOR_COLLECTOR": pool.collector,
+        "CONDOR_TRUST_DOMAIN": DOMAIN,
+        "CONDOR_SIGNING_KEY": str(pool.key_file),
+        "CONDOR_UPDATE_SECONDS": "6",
+        "CONDOR_TIMEOUT_SECONDS": "5",
+        "CLEANUP_MISSING_VMS": "yes",
+        "POLL_TIMEOUT_SECONDS": "20",
+        "USE_CLOUD_INIT": "no",
+        "SCHEDULER_INTERVAL": "1",
+        "CLEANUP_INTERVAL": "1",
     }
 
 

@@ -1,0 +1,107 @@
+"""What following a long queue of a real schedd costs, against reading it whole, and what the engine keeps of it.
+
+Run by `make bench`; each line is `name value unit limit ok|short`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from cloudsched.batch.htcondor import HTCondorBatch, Settings
+from cloudsched.batch.htcondor_ads import Rules
+from cloudsched.batch.htcondor_bridge import Bindings
+from cloudsched.config.options import JobDefaults
+from cloudsched.model.jobs import JobOrder
+from tests.real.condor import CondorPool, condor_pool, eventually, site_options
+from tests.whole_bench import a_site
+
+JOBS = 10_000
+CHANGES = 100
+ROUNDS = 5
+
+
+def resident_mb(pid: int) -> float:
+    """A process's memory now, in MB."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Seconds that a call takes."""
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def adapter(pool: CondorPool) -> HTCondorBatch:
+    return HTCondorBatch(Bindings(pool.environment, 60.0), Settings(Rules(JobDefaults(), 3600)))
+
+
+def fill(batch: HTCondorBatch) -> None:
+    """Queue idle jobs that nothing can run."""
+    text = 'executable = /bin/true\nrequirements = VMType =?= "none"\n+VMMem = 512\nqueue {}\n'
+    payload = {"submit": text.format(JOBS), "initialdir": "/tmp", "owner": "alice"}
+    (outcome,) = batch.act([JobOrder(f"fill {time.monotonic_ns()}", "submit", payload=payload)])
+    assert (outcome.error, outcome.jobs) == ("", JOBS)
+
+
+def poll_ratio(pool: CondorPool) -> float:
+    """What a poll with some changes costs, as part of what the ads of the whole queue do."""
+    batch = adapter(pool)
+    fill(batch)
+    batch.jobs()
+    steady, whole = [], []
+    for number in range(ROUNDS):
+        first = number * CHANGES
+        pool.run("condor_hold", "-constraint", f"ProcId >= {first} && ProcId < {first + CHANGES}")
+        # What changed in the second of the last reading is read twice.
+        time.sleep(2)
+        found: list[int] = []
+        steady.append(timed(lambda found=found: found.append(len(batch.jobs().changed))))
+        assert found == [CHANGES]
+        reader = Bindings(pool.environment, 60.0)
+        reader.size()
+        whole.append(timed(lambda reader=reader: reader.jobs(lambda ad: None)))
+        reader.close()
+    batch.close()
+    return min(steady) / min(whole)
+
+
+def growth_mb(pool: CondorPool, home: Path) -> float:
+    """How much more memory a real engine has with the queue than without."""
+    pool.clear()
+    clouds = home / "cloud_resources.conf"
+    clouds.write_text("[here]\ncloud_type = local\nvm_slots = 1\n")
+    with a_site(home / "home", **site_options(pool, clouds)) as site:
+        scheduler = site.start()
+        time.sleep(5)
+        before = resident_mb(scheduler.pid)
+        batch = adapter(pool)
+        fill(batch)
+        batch.close()
+        eventually(lambda: len(site.jobs()) == JOBS, "the engine knows the jobs")
+        # Past one whole reading of the queue.
+        time.sleep(65)
+        return resident_mb(scheduler.pid) - before
+
+
+def main() -> int:
+    """Print the figures; never fails on them."""
+    with condor_pool() as pool, tempfile.TemporaryDirectory() as home:
+        report(f"htcondor.poll.{JOBS}.changes{CHANGES}", poll_ratio(pool), "x-whole", 0.2)
+        report(f"htcondor.memory.{JOBS}", growth_mb(pool, Path(home)), "MB", 40.0)
+    return 0
+
+
+def report(name: str, value: float, unit: str, limit: float) -> None:
+    """One line of the bench."""
+    sys.stdout.write(f"{name} {value:.3f} {unit} <={limit:g} {'ok' if value <= limit else 'short'}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
