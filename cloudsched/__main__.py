@@ -150,6 +150,8 @@ def _run(options: argparse.Namespace) -> int:
     for warning in config.warnings:
         log.warning("%s", warning)
     settings = config.global_
+    if options.simulate:
+        _refuse_to_play_over(settings.vms_dir)
     store = Store.open(settings.database_url, settings.state_dir)
     with locks.hold_engine(settings.state_dir):
         scheduler = Scheduler(store, config, Options(simulate=options.simulate))
@@ -174,6 +176,12 @@ def _run(options: argparse.Namespace) -> int:
             store.close()
             log.info("Stopped.")
     return 0
+
+
+def _refuse_to_play_over(vms_dir: Path) -> None:
+    """Real VMs would be forgotten as if the played clouds had destroyed them. Raises ConfigError."""
+    if vms_dir.exists() and any(vms_dir.iterdir()):
+        raise ConfigError(f"--simulate needs a --state-dir of its own: real VMs are in {vms_dir}.")
 
 
 def _handle_signals(scheduler: Scheduler, stop: threading.Event, abort: threading.Event) -> None:

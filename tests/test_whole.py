@@ -317,6 +317,12 @@ def test_state_is_dumped_loaded_and_simulated(site: Site, tmp_path: Path) -> Non
         assert other.pids("cloudsched.batch.worker") == []
 
 
+def test_simulation_over_real_vms_is_refused(site: Site) -> None:
+    (site.state / "vms" / "local-1").mkdir(parents=True)
+    refused = site.run("cloud_scheduler", "--simulate")
+    assert (refused.returncode, "real VMs are in" in refused.stderr) == (1, True)
+
+
 # -- names -----------------------------------------------------------------------------------------
 
 ODD = ["test/name?x#y 100%", 'o\'brien "quoted"', "größe süß", "a;b&c=d+e", "sched.example.org#245.698#1282577354"]

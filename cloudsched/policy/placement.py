@@ -115,10 +115,10 @@ def _closed(cloud: Cloud, stale: bool) -> str:
 
 
 def _network(shape: Shape, cloud: Cloud) -> str:
-    if not shape.req_network or shape.req_network in cloud.network_pools:
+    """A cloud that lists no networks has not said what it offers: it is tried, as v1 did."""
+    if not shape.req_network or not cloud.network_pools or shape.req_network in cloud.network_pools:
         return ""
-    offered = ", ".join(cloud.network_pools) or "none"
-    return f"needs network {shape.req_network}, {cloud.name} has {offered}"
+    return f"needs network {shape.req_network}, {cloud.name} has {', '.join(cloud.network_pools)}"
 
 
 def _largest_memory(shape: Shape, cloud: Cloud) -> str:
