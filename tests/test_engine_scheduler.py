@@ -127,7 +127,9 @@ def test_quota_by_verb_survives_a_restart_until_the_file_changes(site: Site) -> 
         assert site.clouds()["mouse"].vm_slots == 4
     site.resources.write_text(CLOUDS)
     with site.running():
-        assert site.clouds()["mouse"].vm_slots == 7, "the file says again what it said when it was asked"
+        assert site.clouds()["mouse"].vm_slots == 3, "the wish ended when the file said something else"
+    with site.running():
+        assert site.clouds()["mouse"].vm_slots == 3
 
 
 def test_orderly_end_leaves_the_whole_state_in_one_file(site: Site) -> None:

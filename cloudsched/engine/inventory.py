@@ -70,9 +70,15 @@ def _merged(cloud: Cloud, present: Cloud | None, asked: Mapping[tuple[str, Aspec
     if wish is not None:
         cloud = replace(cloud, enabled=bool(wish.value))
     quota = asked.get((cloud.name, Aspect.VM_SLOTS))
-    if quota is not None and quota.value["file"] == configured_slots(cloud.options, cloud.vm_slots):
+    if quota is not None and _is_in_force(quota, cloud, present):
         cloud = replace(cloud, vm_slots=quota.value["slots"])
     return cloud if cloud.unusable is None else replace(cloud, enabled=False)
+
+
+def _is_in_force(quota: Wish, cloud: Cloud, present: Cloud | None) -> bool:
+    """A quota wish ends for good once the file says something else: from then on the cloud has another quota."""
+    file_still_says_so = bool(quota.value["file"] == configured_slots(cloud.options, cloud.vm_slots))
+    return file_still_says_so and (present is None or present.vm_slots == quota.value["slots"])
 
 
 def _changes(present: Mapping[str, Cloud], wanted: Sequence[Cloud], leaving: Sequence[Cloud]) -> Iterable[str]:
