@@ -57,7 +57,9 @@ def set_up(options: Logging, log_dir: Path, process: str = SCHEDULER) -> None:
         if options.log_syslog:
             handlers.append(logging.handlers.SysLogHandler("/dev/log"))
     except OSError as ex:
-        raise ConfigError(f"The log cannot be opened: {ex.strerror} ({ex.filename or '/dev/log'}).") from ex
+        ours = options.log_location is None and ex.filename is not None
+        what = f"The state directory {log_dir.parent} cannot be used" if ours else "The log cannot be opened"
+        raise ConfigError(f"{what}: {ex.strerror} ({ex.filename or '/dev/log'}).") from ex
     if options.log_stdout or options.log_location is None:
         handlers.append(logging.StreamHandler(sys.stderr))
         quiet = process != SCHEDULER and not options.log_stdout
