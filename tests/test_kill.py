@@ -279,7 +279,9 @@ def test_nothing_is_lost_doubled_or_orphaned(site: Site, number: int) -> None:
         for _ in range(KILLS):
             time.sleep(chance.uniform(0.3, 1.2))
             killer.kill_one()
-            assert max(workers(site).values(), default=1) == 1, "a VM was booted twice"
+            # A boot repeated by the next engine meets the first worker's lock and ends; a worker's child bears its
+            # parent's command line until it becomes the job's launcher. Neither lasts.
+            eventually(lambda: max(workers(site).values(), default=1) == 1, "no VM has two workers")
     finally:
         load.stop.set()
         users.join()
