@@ -76,7 +76,7 @@ class Child:
                 result = self._submit_section(schedd, section, owner, token)
                 clusters.append(int(result.cluster()))
                 jobs += int(result.num_procs())
-        except Exception:
+        except Exception:  # whatever refused a part, none of the others may stay; it is raised again below
             for cluster in clusters:
                 schedd.act(self._htcondor.JobAction.Remove, cluster, reason=("A later part was refused.", 0))
             raise

@@ -115,7 +115,7 @@ def serve(listener: socket.socket, service: Service[S], stop: threading.Event) -
 def _tick(service: Service[S]) -> None:
     try:
         service.tick()
-    except Exception:
+    except Exception:  # a mistake in the upkeep must not end the thread that serves all workers
         log.exception("The upkeep of the workers' socket failed.")
 
 
@@ -167,7 +167,7 @@ def _answer(line: bytes, connection: _Connection[S], service: Service[S]) -> dic
         return {"error": "The message is not a JSON object."}
     try:
         return service.answer(message, connection.peer_uid, connection.session)
-    except Exception:
+    except Exception:  # a mistake over one worker's message must not cost the others their answers
         log.exception("The answer to a worker's %r failed.", message.get("op"))
         return {"error": "The engine failed; see its log."}
 
