@@ -35,12 +35,12 @@ check: lint
 	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow and not real"
 
 # The programs that tests of kind `real` speak to; without them those tests skip, which CI does not allow.
-PEERS := promtool munin-node chromium mandoc zsh systemd-analyze systemd-sysusers
+PEERS := promtool pg_ctlcluster munin-node chromium mandoc zsh systemd-analyze systemd-sysusers
 peers:
 	@command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || exit 0; \
 	for each in $(PEERS); do command -v $$each >/dev/null && continue; \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	        prometheus munin-node chromium mandoc zsh systemd >/dev/null || true; exit 0; done
+	        prometheus postgresql munin-node chromium mandoc zsh systemd >/dev/null || true; exit 0; done
 
 test: lint peers
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup

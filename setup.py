@@ -29,6 +29,7 @@ setup(
     ],
     extras_require={
         "htcondor": ["htcondor>=25", "pyyaml>=6"],
+        "migrate": ["alembic>=1.14"],
         "postgresql": ["psycopg[binary]>=3.1"],
         "test": [
             "pytest>=8",
@@ -36,6 +37,7 @@ setup(
             "webtest>=3.0.4",
             "hypothesis>=6.100",
             "psycopg[binary]>=3.1",
+            "alembic>=1.14",
             "htcondor>=25",
             "pyyaml>=6",
         ],

@@ -21,7 +21,8 @@ from cloudsched.engine import quickexit
 from cloudsched.engine.daemons import Daemons
 from cloudsched.engine.scheduler import Options, Scheduler
 from cloudsched.errors import CloudschedError, ConfigError
-from cloudsched.store import Store, dump, locks
+from cloudsched.store import Store, dump, locks, upgrade
+from cloudsched.store.tables import SCHEMA_VERSION
 
 log = logging.getLogger(logs.NAME)
 
@@ -67,7 +68,14 @@ def parser() -> argparse.ArgumentParser:
     config = commands.add_parser("config", help="print every resolved option with its source, secrets masked")
     config.add_argument("--json", action="store_true", help="print JSON")
     config.set_defaults(command="config")
-    state = commands.add_parser("state", help="dump or load the whole state")
+    _add_state_verbs(commands.add_parser("state", help="dump, load or upgrade the whole state"))
+    quick = commands.add_parser("quick-exit", help="let VMs live on when the running scheduler stops, or not")
+    quick.add_argument("switch", choices=("on", "off"))
+    quick.set_defaults(command="quick-exit")
+    return top
+
+
+def _add_state_verbs(state: argparse.ArgumentParser) -> None:
     verbs = state.add_subparsers(title="verbs", metavar="VERB", required=True)
     dumping = verbs.add_parser("dump", help="write the state as JSON lines")
     dumping.add_argument("file", metavar="FILE|-", help="where to (mode 0600), or - for standard output")
@@ -77,10 +85,8 @@ def parser() -> argparse.ArgumentParser:
     loading.add_argument("file", metavar="FILE|-", help="a dump, or - for standard input")
     loading.add_argument("--replace", action="store_true", help="replace a state that is not empty")
     loading.set_defaults(command="load")
-    quick = commands.add_parser("quick-exit", help="let VMs live on when the running scheduler stops, or not")
-    quick.add_argument("switch", choices=("on", "off"))
-    quick.set_defaults(command="quick-exit")
-    return top
+    upgrading = verbs.add_parser("upgrade", help="bring a state of an older release to this one's schema")
+    upgrading.set_defaults(command="upgrade")
 
 
 def _configured(options: argparse.Namespace) -> Config:
@@ -131,6 +137,19 @@ def _load(options: argparse.Namespace) -> int:
         counts = dump.load(store, lines, path=options.file, replace=options.replace)
         store.close()
     print("Loaded " + (", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "nothing") + ".")
+    return 0
+
+
+def _upgrade(options: argparse.Namespace) -> int:
+    settings = _configured(options).global_
+    store = Store.unchecked(settings.database_url, settings.state_dir)
+    try:
+        found = upgrade.upgrade(store)
+    finally:
+        store.close()
+    already = found == SCHEMA_VERSION
+    what = "already has" if already else f"had schema version {found} and now has"
+    print(f"The state {what} schema version {SCHEMA_VERSION}.")
     return 0
 
 
@@ -248,6 +267,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "config": _print_config,
     "dump": _dump,
     "load": _load,
+    "upgrade": _upgrade,
     "quick-exit": _quick_exit,
 }
 

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from cloudsched.store import Store
+from tests.postgresql import Server, postgresql_server
 from tests.real.condor import CondorPool, condor_pool
 
 SLOW = re.compile(
-    r"test_(whole|kill|v1_clients|client_script|clients_daemons|local_cloud|worker|store_processes|store_postgresql"
+    r"test_(whole|kill|v1_clients|client_script|clients_daemons|local_cloud|worker|store_processes|store_postgresql|upgrade|upgrade_page"
     r"|policy_parity|admin_server|info_server|engine|docs|dump|store_rows|embedded|cloud_contract|batch_contract).*"
 )
 """Files whose tests start processes or take their time: `make check` leaves them out."""
@@ -39,6 +40,13 @@ def store(state_dir: Path) -> Iterator[Store]:
     opened = Store.open(f"sqlite:///{state_dir / 'state.db'}", state_dir)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A real PostgreSQL server of this process's own."""
+    with postgresql_server() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -129,7 +129,7 @@ def _verbs(text: str) -> set[str]:
 
 
 def _path_to(command: str, verb: str) -> tuple[str, ...]:
-    return ("state",) if command == "cloud_scheduler" and verb in ("dump", "load") else ()
+    return ("state",) if command == "cloud_scheduler" and verb in ("dump", "load", "upgrade") else ()
 
 
 @pytest.fixture

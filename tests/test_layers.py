@@ -38,6 +38,7 @@ HOMES = {
     "falcon": {"web"},
     "waitress": {"web"},
     "sqlalchemy": {"store"},
+    "alembic": {"store"},
     "requests": {"client"},
     "prometheus_client": {"web"},
     "htcondor2": {"batch"},

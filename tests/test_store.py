@@ -13,9 +13,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from sqlalchemy import inspect, select, text, update
+from sqlalchemy import select
 
-from cloudsched.errors import ConfigError, MissingExtra, StateMismatch, StateTakenOver, StateUnavailable
+from cloudsched.errors import ConfigError, MissingExtra, StateTakenOver, StateUnavailable
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import Job, JobDelta, Machine, Shape
 from cloudsched.model.snapshot import Block, Heartbeat
@@ -290,25 +290,3 @@ def test_the_database_is_plain_sqlite(store: Store) -> None:
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert connection.execute("SELECT schema_version FROM state").fetchone() == (tables.SCHEMA_VERSION,)
     connection.close()
-
-
-def test_a_state_made_before_a_table_was_added_gets_it(store: Store, state_dir: Path) -> None:
-    with store.writing() as writing:
-        writing.connection.execute(text("DROP TABLE polls"))
-        writing.connection.execute(text("DROP TABLE history"))
-    before = store.state()
-    again = Store.open(f"sqlite:///{state_dir / 'state.db'}", state_dir)
-    with again.reading() as connection:
-        assert list(connection.execute(select(tables.polls))) == []
-    assert again.state() == before
-    again.close()
-
-
-def test_tables_are_not_added_to_a_state_of_another_schema(store: Store, state_dir: Path) -> None:
-    with store.writing() as writing:
-        writing.connection.execute(text("DROP TABLE polls"))
-        writing.connection.execute(update(tables.state).values(schema_version=99))
-    with pytest.raises(StateMismatch):
-        Store.open(f"sqlite:///{state_dir / 'state.db'}", state_dir)
-    with store.reading() as connection:
-        assert "polls" not in inspect(connection).get_table_names()

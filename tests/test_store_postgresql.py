@@ -1,22 +1,14 @@
-"""The store's promises on PostgreSQL, on a throwaway server of this test's own.
-
-Skips where the server's programs or the driver (the extra `postgresql`) are not installed.
-"""
+"""What the store promises on PostgreSQL only: snapshots, deadlines and a server that goes away."""
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
+from postgresql import Server
 
 from cloudsched.errors import StateTakenOver, StateUnavailable
 from cloudsched.model.adapters import QueuedJob
@@ -27,56 +19,24 @@ from cloudsched.store import Store, dump, jobs, limits, operations, verbs, vms
 from cloudsched.store.queue import SQLQueue
 from cloudsched.store.watch import Watch
 
+pytestmark = pytest.mark.real
 BY = verbs.By("root", at=1000)
 
 
-def _programs() -> Path | None:
-    """Where initdb is: on PATH, or where Debian hides it."""
-    found = shutil.which("initdb")
-    hidden = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return Path(found).parent if found else hidden[-1].parent if hidden else None
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Path]:
-    """A running server; the directory of its socket."""
-    pytest.importorskip("psycopg", reason="the extra 'postgresql' is not installed")
-    programs = _programs()
-    if programs is None:
-        pytest.skip("PostgreSQL's server programs are not installed")
-    # The server refuses to run as root, and a socket's path must be short.
-    user = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
-    with tempfile.TemporaryDirectory(prefix="pg-") as directory:
-        shutil.chown(directory, user)
-
-        def run(*command: str) -> None:
-            subprocess.run(command, user=user, cwd=directory, check=True, stdout=subprocess.DEVNULL)
-
-        run(str(programs / "initdb"), "-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
-        options = f"-c listen_addresses='' -c unix_socket_directories='{directory}'"
-        run(str(programs / "pg_ctl"), "-D", "data", "-w", "-l", "log", "-o", options, "start")
-        yield Path(directory)
-        run(str(programs / "pg_ctl"), "-D", "data", "-w", "-m", "immediate", "stop")
-
-
 @pytest.fixture
-def opened(server: Path, tmp_path: Path) -> Iterator[Callable[[], Store]]:
+def opened(postgresql: Server, tmp_path: Path) -> Iterator[Callable[[], Store]]:
     """Opens the store of a new database, as another process would, each time it is called."""
-    import psycopg
-
-    name = f"test-{tmp_path.name}-{os.getpid()}"
-    with psycopg.connect(host=str(server), user="postgres", dbname="postgres", autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
+    name = postgresql.create()
     stores: list[Store] = []
 
     def open_one() -> Store:
-        url = f"postgresql+psycopg://postgres@/{quote(name)}?host={server}"
-        stores.append(Store.open(url, tmp_path / f"state{len(stores)}"))
+        stores.append(Store.open(postgresql.url(name), tmp_path / f"state{len(stores)}"))
         return stores[-1]
 
     yield open_one
     for store in stores:
         store.close()
+    postgresql.drop(name)
 
 
 def test_the_round_trip_is_the_identity(opened: Callable[[], Store], store: Store) -> None:
@@ -160,15 +120,11 @@ def test_verbs_queue_watch_and_epochs_work(opened: Callable[[], Store]) -> None:
         pass
 
 
-def test_a_server_that_went_away_is_told(opened: Callable[[], Store]) -> None:
-    import psycopg
-
+def test_a_server_that_went_away_is_told(opened: Callable[[], Store], postgresql: Server) -> None:
     store = opened()
     with pytest.raises(StateUnavailable, match="does not answer"), store.reading() as connection:
         victim = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
-        with psycopg.connect(
-            host=store.url.query["host"], user="postgres", dbname="postgres", autocommit=True
-        ) as executioner:
+        with postgresql.connect() as executioner:
             executioner.execute("SELECT pg_terminate_backend(%s)", (victim,))
         limits.read_user_limits(connection)
     assert limits.user_limits(store) == {}

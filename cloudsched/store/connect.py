@@ -56,6 +56,10 @@ class StateRow:
     engine_epoch: int
 
 
+_GUARDS = [tables.state.c[name] for name in ("index", "schema_version", "engine_epoch")]
+"""What every write looks at first: columns that every schema has, for an upgrade is a write too."""
+_UPGRADE = "stop its scheduler and daemons, then run 'cloud_scheduler state upgrade'."
+_NO_WAY_BACK = "a schema is never taken back; use the release that made it, or load a dump from before its upgrade."
 _STATE_COLUMNS = [tables.state.c[name] for name in StateRow.__dataclass_fields__]
 
 
@@ -95,6 +99,7 @@ class Store:
     def __init__(self, engine: Engine, directory: Path, *, read_only: bool) -> None:
         self._engine, self.directory, self._read_only = engine, directory, read_only
         self._epoch: int | None = None
+        self._schema: int | None = None
         self._thread_lock = threading.Lock()
         self._writer: int | None = None
         self._identity: tuple[int, int] | None = None
@@ -107,12 +112,20 @@ class Store:
         driver, StateMismatch for another schema version, StateUnavailable where nothing can be opened (yet).
         """
         store = cls(_create_engine(url, read_only), directory, read_only=read_only)
-        if read_only and store.path is not None and not store.path.exists():
-            raise StateUnavailable(f"There is no state at {store.path} yet: start cloud_scheduler first.")
+        if read_only:
+            store._find()
         with store._translating():
             if not read_only:
                 store._create()
             store._check_schema()
+        return store
+
+    @classmethod
+    def unchecked(cls, url: str, directory: Path) -> Store:
+        """The state as it is, of whatever schema: for `upgrade`. Raises ConfigError, MissingExtra, StateUnavailable."""
+        store = cls(_create_engine(url, read_only=False), directory, read_only=False)
+        store._find()
+        _make_private_directory(directory)
         return store
 
     @property
@@ -131,6 +144,14 @@ class Store:
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def upgradable(self) -> int:
+        """The version of this state's schema. Raises StateMismatch when it is newer than ours, StateUnavailable."""
+        with self._translating():
+            found = self._found_schema()
+        if found is None or not 1 <= found <= tables.SCHEMA_VERSION:
+            raise self._mismatch(found)
+        return found
 
     def state(self) -> StateRow:
         """The state row as committed now."""
@@ -157,19 +178,23 @@ class Store:
         with self._translating(), self._exclusively(wait_seconds), self._engine.connect() as connection:
             connection = connection.execution_options(cloudsched_write=True)
             with connection.begin():
-                row = select(tables.state.c.index, tables.state.c.engine_epoch).with_for_update()
-                index, epoch = connection.execute(row).one()
+                row = select(*_GUARDS).with_for_update()
+                index, schema, epoch = connection.execute(row).one()
+                if self._schema not in (None, schema):
+                    raise self._mismatch(schema)
                 if self._epoch not in (None, epoch):
-                    raise StateTakenOver(f"Another engine holds this state now (epoch {epoch}, ours {self._epoch}).")
+                    newer = connection.execute(select(tables.state.c.engine)).scalar_one()
+                    raise StateTakenOver(f"Another engine holds this state now: {newer}.")
                 writing = Writing(connection, index + 1)
                 yield writing
                 _advance(writing)
 
     def begin_epoch(self) -> int:
-        """Make this store the engine's: every later write of an older engine fails. Returns the new epoch."""
+        """Make this store this process's engine's: every later write of an older one fails. Returns the new epoch."""
         with self.writing() as writing:
             epoch = tables.state.c.engine_epoch
-            writing.connection.execute(update(tables.state).values(engine_epoch=epoch + 1))
+            values = {"engine_epoch": epoch + 1, "engine": locks.words(locks.this_process())}
+            writing.connection.execute(update(tables.state).values(values))
             self._epoch = writing.connection.execute(select(epoch)).scalar_one()
             return self._epoch
 
@@ -186,52 +211,50 @@ class Store:
         if self.path is not None:
             _make_private_directory(self.path.parent)
         with self._exclusively(WRITE_WAIT_SECONDS):
-            if self._missing_tables():
-                self._create_missing()
+            if not self._has_tables():
+                try:
+                    self._create_tables()
+                except DatabaseError:
+                    # On a server another process may have made them in the same moment.
+                    if not self._has_tables():
+                        raise
         _make_private(self.path)
 
-    def _create_missing(self) -> None:
-        """Make the tables that are missing: all of a new state, in an older one those that came since."""
-        try:
-            self._create_tables()
-        except DatabaseError:
-            # On a server another process may have made them in the same moment.
-            if self._missing_tables():
-                raise
-
-    def _missing_tables(self) -> frozenset[str]:
-        """The tables a writer should make; none in a state of another schema, which is not ours to touch."""
-        with self._engine.connect() as connection:
-            present = inspect(connection).get_table_names()
-            if "state" in present and schema_version(connection) != tables.SCHEMA_VERSION:
-                return frozenset()
-        return frozenset(tables.metadata.tables) - frozenset(present)
+    def _find(self) -> None:
+        if self.path is not None and not self.path.exists():
+            raise StateUnavailable(f"There is no state at {self.path} yet: start cloud_scheduler first.")
 
     def _has_tables(self) -> bool:
         with self._engine.connect() as connection:
             return inspect(connection).has_table("state")
 
     def _create_tables(self) -> None:
-        is_new = not self._has_tables()
         with self._engine.connect() as connection:
             connection = connection.execution_options(cloudsched_write=True)
             with connection.begin():
                 tables.metadata.create_all(connection)
-                if is_new:
-                    connection.execute(insert(tables.state).values(_FIRST_ROW))
-                    connection.execute(insert(tables.queue_counters).values(id=1, cluster=0, change=0))
+                connection.execute(insert(tables.state).values(_FIRST_ROW))
+                connection.execute(insert(tables.queue_counters).values(id=1, cluster=0, change=0))
 
     def _check_schema(self) -> None:
+        found = self._found_schema()
+        if found != tables.SCHEMA_VERSION:
+            raise self._mismatch(found)
+        self._schema = found
+        self._identity = file_identity(self.path)
+
+    def _found_schema(self) -> int | None:
         if not self._has_tables():
             raise StateUnavailable(f"There is no state at {self._place} yet: start cloud_scheduler first.")
         with self._engine.connect() as connection:
-            found = schema_version(connection)
-        if found != tables.SCHEMA_VERSION:
-            raise StateMismatch(
-                f"The state at {self._place} has schema version {found}, this program needs version "
-                f"{tables.SCHEMA_VERSION}: use the release that wrote it, or dump it there and load it here."
-            )
-        self._identity = file_identity(self.path)
+            return schema_version(connection)
+
+    def _mismatch(self, found: int | None) -> StateMismatch:
+        older = found is not None and found < tables.SCHEMA_VERSION
+        return StateMismatch(
+            f"The state at {self._place} has schema version {found}, this program needs version "
+            f"{tables.SCHEMA_VERSION}: {_UPGRADE if older else _NO_WAY_BACK}"
+        )
 
     @contextmanager
     def _exclusively(self, wait_seconds: float) -> Iterator[None]:

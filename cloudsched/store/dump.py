@@ -195,7 +195,8 @@ def _make_room(writing: Writing, replace: bool) -> None:
     forget_everything(writing)
     # On another database than SQLite an engine of another host may be running: it must stop.
     epoch = tables.state.c.engine_epoch
-    writing.connection.execute(update(tables.state).values(engine_epoch=epoch + 1))
+    by = f"a dump was loaded by {locks.words(locks.this_process())}"
+    writing.connection.execute(update(tables.state).values(engine_epoch=epoch + 1, engine=by))
 
 
 def _count(connection: Connection, kind: Kind) -> int:

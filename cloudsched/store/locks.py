@@ -10,10 +10,10 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from cloudsched.errors import StateHeld, StateUnavailable
 
@@ -39,8 +39,7 @@ def hold_engine(directory: Path) -> IO[str]:
         file.close()
         raise StateHeld(f"The state in {directory} is held by {holder or 'another process'}.")
     file.truncate(0)
-    since = time.strftime("%Y-%m-%d %H:%M:%S")
-    json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": since}, file)
+    json.dump(this_process(), file)
     file.flush()
     return file
 
@@ -56,6 +55,16 @@ def engine_holder(directory: Path) -> str | None:
         except BlockingIOError:
             return _read(file) or "another process"
     return None
+
+
+def this_process() -> dict[str, Any]:
+    """Who we are, for the notes that others read: `pid`, `host`, `since` (now, local time)."""
+    return {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+
+
+def words(process: Mapping[str, Any]) -> str:
+    """A process as people read it. Raises KeyError for a note that is not one."""
+    return f"process {process['pid']} on {process['host']} since {process['since']}"
 
 
 def _opened(path: Path) -> IO[str]:
@@ -81,7 +90,6 @@ def _acquire(file: IO[str], wait_seconds: float) -> bool:
 def _read(file: IO[str]) -> str:
     file.seek(0)
     try:
-        found = json.load(file)
-        return f"process {found['pid']} on {found['host']} since {found['since']}"
+        return words(json.load(file))
     except (ValueError, KeyError, TypeError):
         return ""

@@ -23,7 +23,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Every change of a table after a release raises it and adds a revision to `store/migrations`."""
 
 TOPICS = ("clouds", "vms", "jobs", "shapes", "machines", "limits", "wishes", "outcomes")
 """One column each in the state row: the index of the last commit that changed the topic."""
@@ -86,6 +87,7 @@ state = _table(
     _int("verbs"),
     _int("oldest"),
     _int("engine_epoch"),
+    _text("engine", server_default=""),
 )
 
 # -- engine: observations ------------------------------------------------------------------------------------------

@@ -1,0 +1,120 @@
+"""A real PostgreSQL server of this run's own: on a Unix socket below a scratch directory, with a database per test.
+
+Durable as an operator's would be (`fsync` stays on). It ends with the process that started it, however that ends.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from cloudsched.store import Store
+
+SECONDS = 120.0
+_numbers = count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server: the directory of its data and socket, its process, and the URLs of databases in it."""
+
+    directory: Path
+    process: subprocess.Popen[bytes]
+
+    def connect(self, database: str = "postgres", **options: Any) -> psycopg.Connection[Any]:
+        """A plain connection of the superuser's, each statement its own transaction."""
+        return psycopg.connect(host=str(self.directory), user="postgres", dbname=database, autocommit=True, **options)
+
+    def create(self, template: str = "template0") -> str:
+        """Make a database like `template`; returns its name."""
+        name = f"test{next(_numbers)}"
+        with self.connect() as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    def create_state(self) -> str:
+        """Make a database with a new, empty state in it; returns its name."""
+        with self.connect() as connection:
+            made = connection.execute("SELECT 1 FROM pg_database WHERE datname = 'empty_state'").fetchone()
+            if not made:
+                connection.execute("CREATE DATABASE empty_state")
+        if not made:
+            with tempfile.TemporaryDirectory() as directory:
+                Store.open(self.url("empty_state"), Path(directory)).close()
+        return self.create("empty_state")
+
+    def drop(self, database: str) -> None:
+        with self.connect() as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
+
+    def url(self, database: str) -> str:
+        """What an operator writes as `database_url`."""
+        return f"postgresql+psycopg://postgres@/{database}?host={self.directory}"
+
+
+@contextmanager
+def postgresql_server() -> Iterator[Server]:
+    """Start a server; skips the test where its programs are not installed."""
+    programs = _programs()
+    if programs is None:
+        pytest.skip("needs Debian's package postgresql")
+    # The server refuses to run as root, and a socket's path must be short.
+    user = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as name:
+        directory = Path(name)
+        shutil.chown(directory, user)
+        initdb = [programs / "initdb", "-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        subprocess.run([*map(str, initdb)], user=user, cwd=directory, check=True, stdout=subprocess.DEVNULL)
+        server = Server(directory, _started(programs, directory, user))
+        try:
+            _await_answer(server)
+            yield server
+        finally:
+            server.process.send_signal(signal.SIGINT)
+            try:
+                server.process.wait(SECONDS)
+            except subprocess.TimeoutExpired:
+                server.process.kill()
+
+
+def _started(programs: Path, directory: Path, user: str) -> subprocess.Popen[bytes]:
+    settings = {"listen_addresses": "", "unix_socket_directories": str(directory), "max_connections": "200"}
+    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    # The signal reaches the server when we die, set after the change of user, which would clear it.
+    command = ["setpriv", "--pdeathsig", "INT", str(programs / "postgres"), "-D", "data", *options]
+    with (directory / "log").open("wb") as log:
+        return subprocess.Popen(command, user=user, cwd=directory, stdout=log, stderr=log, start_new_session=True)
+
+
+def _await_answer(server: Server) -> None:
+    deadline = time.monotonic() + SECONDS
+    while True:
+        try:
+            server.connect(connect_timeout=10).close()
+        except psycopg.OperationalError:
+            assert server.process.poll() is None, (server.directory / "log").read_text()
+            assert time.monotonic() < deadline, (server.directory / "log").read_text()
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _programs() -> Path | None:
+    """Where initdb is: on PATH, or where Debian hides it."""
+    hidden = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    found = shutil.which("initdb")
+    return hidden[-1].parent if hidden else Path(found).parent if found else None
