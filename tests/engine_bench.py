@@ -112,7 +112,9 @@ class World:
         polls, calls, bans = Polls(wake.set, self.poll_limit_seconds), Calls(wake.set), Bans(settings)
         places = Places(self.clouds, self.batch)
         held: list[Engine] = []
-        endings = Endings(places, bans, 10, lambda uid, seconds: held[0].hold_off(uid, seconds), _now)
+        endings = Endings(
+            places, bans, 10, settings.call_timeout_seconds, lambda uid, seconds: held[0].hold_off(uid, seconds), _now
+        )
         reloads = Reloads(settings.user_limit_file, settings.target_cloud_alias_file, lambda: (), lambda *_: [])
         proxies = Proxies(self.store, settings, Renewal(settings))
         observer = Observer(proxies=proxies)

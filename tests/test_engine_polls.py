@@ -136,6 +136,45 @@ def test_few_calls_are_made_at_once_to_one_place_and_none_waits_for_another() ->
     assert calls.idle
 
 
+def test_suspended_poll_is_not_asked_until_it_is_suspended_no_more() -> None:
+    asked = Asked()
+    polls = polls_of(asked)
+    polls.suspend({"cloud"})
+    polls.start_due()
+    assert asked.times == 0
+    polls.suspend(set())
+    assert [each.value for each in came(polls, len)] == [1]
+
+
+def test_call_over_its_time_ends_and_what_it_does_later_counts_no_more() -> None:
+    go, ended = threading.Event(), threading.Event()
+
+    def work() -> int:
+        go.wait(DEADLINE_SECONDS)
+        ended.set()
+        return 1
+
+    calls = Calls(lambda: None)
+    # More than are made at once: the last of them never begins.
+    hung = [Call("mouse", (str(number),), work, lambda *_: None, 0.05) for number in range(5)]
+    calls.start(hung)
+    found: list[tuple[Call, Any]] = []
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while len(found) < len(hung) and time.monotonic() < deadline:
+        found = calls.ends()
+        time.sleep(0.005)
+    assert [str(error) for _, error in found] == ["No answer within 0.05 seconds."] * 5
+    calls.recorded(found)
+    assert (calls.in_flight, calls.idle) == (frozenset(), True)
+    go.set()
+    assert ended.wait(DEADLINE_SECONDS)
+    done = Call("mouse", ("again",), lambda: 2, lambda *_: None, 60.0)
+    calls.start([done])
+    while not (found := calls.ends()) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert found == [(done, 2)]
+
+
 def test_heartbeat_waits_for_the_next_commit_and_is_not_lost(store: Store) -> None:
     intake = Intake(store, Polls(lambda: None, DEADLINE_SECONDS), Calls(lambda: None), Observer(), Minutes())
 

@@ -27,7 +27,7 @@ BOTH_FORMS = (
     *("/cloud", "/cloud/config", "/clusters", "/clusters/mouse/vms", "/vms", "/vms?metric=all", "/vms?metric=total"),
     *("/vms?metric=missing", "/vms?metric=startup_time", "/vms?metric=job_run_times", "/jobs?state=new", "/ips"),
     *("/failures/boot", "/failures/image", "/failures?type=boot", "/failures?type=image", "/diff-types"),
-    *("/shared-objs", "/developer-info", "/developer_info", "/thread-heart-beats"),
+    *("/cloud/health", "/shared-objs", "/developer-info", "/developer_info", "/thread-heart-beats"),
 )
 NAMES = (
     *(
@@ -82,7 +82,9 @@ def test_head_is_get_without_a_body(client: Client, url: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
-@pytest.mark.parametrize("url", ["/", "/clusters", "/clusters/mouse", "/vms", "/jobs/job-1", "/thread-heart-beats"])
+@pytest.mark.parametrize(
+    "url", ["/", "/clusters", "/clusters/mouse", "/vms", "/jobs/job-1", "/thread-heart-beats", "/cloud/health"]
+)
 def test_other_methods_are_refused_with_allow(client: Client, method: str, url: str) -> None:
     response = client.request(url, method=method)
     assert (response.status_int, response.text) == (405, "None")

@@ -10,8 +10,9 @@ import pytest
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import Job, Machine, Shape
 from cloudsched.model.snapshot import Heartbeat
+from cloudsched.model.troubles import CloudCall, Trouble, TroubleKind
 from cloudsched.model.vms import VM
-from cloudsched.render import clouds, documents, failures, heartbeats, jobs, shares, verbs, vms
+from cloudsched.render import clouds, documents, failures, heartbeats, jobs, shares, troubles, verbs, vms
 from cloudsched.render.cells import cell
 from cloudsched.render.fleet import fleet, remaining
 
@@ -61,6 +62,33 @@ def test_remaining_is_never_negative() -> None:
     many = [replace(COUNTED, uid=f"u{number}") for number in range(6)]
     left = remaining(fleet([MOUSE], many).active[0])
     assert (left.vm_slots, left.memory, left.storage) == (0, 0, 0)
+
+
+REFUSED = Trouble(TroubleKind.CREDENTIAL, CloudCall.LISTING, "mouse: no.\nGo.", 1480000000.0, failures=2)
+
+
+def test_how_clouds_answer_is_a_line_each() -> None:
+    shown = troubles.table([replace(MOUSE, trouble=REFUSED), RAT], {"rat-cloud": 1480000100.5})
+    assert shown == (
+        "CLOUD           STATE        SINCE                NEXT TRY             LAST GOOD            CAUSE\n"
+        "mouse           refused      2016-11-24T15:06:40Z -                    -                    mouse: no.?Go.\n"
+        "rat-cloud       ok           -                    -                    2016-11-24T15:08:20Z\n"
+    )
+
+
+def test_how_a_cloud_answers_is_in_its_document() -> None:
+    held = fleet([replace(MOUSE, trouble=REFUSED), RAT], [])
+    assert [json.loads(documents.cloud(each))["health"] for each in held.active] == [
+        {
+            "state": "refused",
+            "cause": "mouse: no.\nGo.",
+            "since": 1480000000.0,
+            "next_try": None,
+            "failures": 2,
+            "last_good": None,
+        },
+        {"state": "ok", "cause": "", "since": None, "next_try": None, "failures": 0, "last_good": None},
+    ]
 
 
 def test_removed_cloud_drains_under_its_own_key() -> None:

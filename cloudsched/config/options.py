@@ -223,6 +223,9 @@ class Global:
         30, whole(3, unit="seconds"), "How long a worker of the embedded batch may be silent before its jobs run again."
     )
     poll_timeout_seconds: int = _new(60, PAUSE, "How long one poll of a cloud or batch system may take.")
+    call_timeout_seconds: int = _new(
+        300, PAUSE, "How long a cloud may take over boots or destroys; then its VMs are looked for in its listings."
+    )
     local_command: str = _new("", TEXT, "Command template of a VM of the local cloud; empty means our worker.")
     request_timeout_seconds: int = _new(60, PAUSE, "How long a command-line client waits for an answer.")
     boot_deadline_seconds: int = _new(300, PAUSE, "How long a requested VM counts before a listing shows it.")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cloudsched.cloudinit import Context
 from cloudsched.config.load import Config
+from cloudsched.engine import troubles
 from cloudsched.engine.bans import Bans
 from cloudsched.engine.calls import Call
 from cloudsched.engine.contexts import Contexts
 from cloudsched.engine.places import Places
+from cloudsched.engine.polls import failure_sentence
 from cloudsched.engine.proxies import Proxies
 from cloudsched.errors import (
     BadRequirement,
@@ -49,9 +52,10 @@ class _Refusal:
 _REFUSALS: tuple[tuple[type[Exception], _Refusal], ...] = (
     (QuotaExceeded, _Refusal("quota", "Resource Availability / Quota Problem", lasting=False, certain=True)),
     (BadRequirement, _Refusal("requirement", "Other VM Create Error", lasting=True, certain=True)),
-    (CredentialRefused, _Refusal("credential", "Proxy/Auth related issue", lasting=True, certain=True)),
+    (CredentialRefused, _Refusal("credential", "Proxy/Auth related issue", lasting=False, certain=True)),
     (Outage, _Refusal("outage", "Endpoint / Region problem", lasting=False, certain=False)),
     (Transient, _Refusal("transient", "Error when making VM request: check log", lasting=False, certain=False)),
+    (TimeoutError, _Refusal("outage", "Endpoint / Region problem", lasting=False, certain=False)),
     (Exception, _Refusal("unknown", "Error when making VM request: check log", lasting=False, certain=False)),
 )
 """Not `certain`: the cloud may have made the VM all the same, so its record stays until its deadline."""
@@ -125,11 +129,13 @@ class Boots:
             outcomes = [BootOutcome(vm.uid, error=result) for vm in asked] if isinstance(result, Exception) else result
             for vm, outcome in zip(asked, outcomes, strict=True):
                 self._finish(writing, vm, outcome, snapshot.now)
+            if asked:
+                troubles.record_boots(writing, asked, outcomes, time.time())
             for vm in group:
                 if vm.uid in unready:
                     self._not_asked(writing, vm, unready[vm.uid], snapshot.now)
 
-        return Call(cloud.name, tuple(vm.uid for vm in group), work, finish)
+        return Call(cloud.name, tuple(vm.uid for vm in group), work, finish, self.config.global_.call_timeout_seconds)
 
     def _contexts(self, shapes: Mapping[str, Shape]) -> dict[str, Context | CloudschedError | None]:
         """What the VMs of each shape are given alike, or why that cannot be had."""
@@ -163,15 +169,17 @@ class Boots:
             vms.record_fields(writing, [{"uid": vm.uid, "id": outcome.id or vm.uid}])
             return
         refusal = next(each for kind, each in _REFUSALS if isinstance(outcome.error, kind))
-        log.warning("Booting %s on %s failed: %s", vm.uid, vm.cloud, outcome.error)
+        sentence = failure_sentence(outcome.error)
+        log.warning("Booting %s on %s failed: %s", vm.uid, vm.cloud, sentence)
         tallies.add_tallies(writing, [((BOOT_FAILURES, vm.cloud, refusal.kind), 1.0)])
         if refusal.certain:
             vms.forget(writing, [vm.uid])
         else:
-            vms.record_fields(writing, [{"uid": vm.uid, "reason": f"Booting failed: {outcome.error}"}])
+            vms.record_fields(writing, [{"uid": vm.uid, "reason": f"Booting failed: {sentence}"}])
         seconds = self.config.global_.job_ban_timeout if refusal.lasting else _BRIEFLY
-        jobs.record_block(writing, Block(vm.shape, vm.cloud, now + seconds, refusal.literal), now)
-        clouds.record_fields(writing, vm.cloud, {"last_error": str(outcome.error)})
+        reason = f"{refusal.literal}\n{vm.cloud}: {sentence}" if refusal.lasting else refusal.literal
+        jobs.record_block(writing, Block(vm.shape, vm.cloud, now + seconds, reason), now)
+        clouds.record_fields(writing, vm.cloud, {"last_error": sentence})
 
 
 def resolved_image(vm: VM) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -26,13 +27,15 @@ _PER_PLACE = 4
 class Call:
     """`place` is the cloud or batch system asked; `uids` the VMs nobody else should touch meanwhile.
 
-    `finish` gets the write transaction and what `work` returned or raised.
+    `finish` gets the write transaction and what `work` returned or raised. `seconds` is how long it may take, waiting
+    for its turn included, None for any time: then its end is a TimeoutError, and what `work` does later counts no more.
     """
 
     place: str
     uids: tuple[str, ...]
     work: Callable[[], Any]
     finish: Callable[[Writing, Any], None]
+    seconds: float | None = None
 
 
 End = tuple[Call, Any]
@@ -47,6 +50,8 @@ class Calls:
         self._waiting: dict[str, deque[Call]] = defaultdict(deque)
         self._running: dict[str, int] = defaultdict(int)
         self._busy: list[Call] = []
+        self._deadlines: dict[int, float] = {}
+        self._given_up: list[Call] = []
         self._ends: queue.SimpleQueue[End] = queue.SimpleQueue()
         self._unrecorded: list[End] = []
 
@@ -64,6 +69,8 @@ class Calls:
         """Make calls, at most a few at once per place."""
         for call in calls:
             self._busy.append(call)
+            if call.seconds is not None:
+                self._deadlines[id(call)] = time.monotonic() + call.seconds
             self._waiting[call.place].append(call)
             self._next(call.place)
 
@@ -72,8 +79,14 @@ class Calls:
         while not self._ends.empty():
             call, result = self._ends.get()
             self._running[call.place] -= 1
-            self._unrecorded.append((call, result))
             self._next(call.place)
+            if call in self._given_up:
+                self._given_up.remove(call)
+                log.info("%s has answered a call that was given up.", call.place)
+            else:
+                self._deadlines.pop(id(call), None)
+                self._unrecorded.append((call, result))
+        self._give_up(time.monotonic())
         return list(self._unrecorded)
 
     def recorded(self, ends: Iterable[End]) -> None:
@@ -81,6 +94,16 @@ class Calls:
         done = {id(call) for call, _ in ends}
         self._busy = [call for call in self._busy if id(call) not in done]
         self._unrecorded = [end for end in self._unrecorded if id(end[0]) not in done]
+
+    def _give_up(self, now: float) -> None:
+        """End the calls that are over their time. The threads of those under way stay until their place answers."""
+        for call in [call for call in self._busy if self._deadlines.get(id(call), now) < now]:
+            del self._deadlines[id(call)]
+            if call in self._waiting[call.place]:
+                self._waiting[call.place].remove(call)
+            else:
+                self._given_up.append(call)
+            self._unrecorded.append((call, TimeoutError(f"No answer within {call.seconds:g} seconds.")))
 
     def _next(self, place: str) -> None:
         waiting = self._waiting[place]

@@ -30,11 +30,15 @@ RETRY_SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Endings:
-    """Turns Destroy and Retire actions into records and calls. `hold_off` keeps the planner off a VM for a while."""
+    """Turns Destroy and Retire actions into records and calls.
+
+    A call destroys `at_once` VMs at most within `call_seconds`; `hold_off` keeps the planner off a VM for a while.
+    """
 
     places: Places
     bans: Bans
     at_once: int
+    call_seconds: float
     hold_off: Callable[[str, int], None]
     now: Callable[[], int]
 
@@ -92,7 +96,7 @@ class Endings:
             for (vm, action), outcome in zip(part, outcomes, strict=True):
                 self._destroyed(writing, vm, action, outcome.error)
 
-        return Call(cloud, tuple(vm.uid for vm, _ in part), work, finish)
+        return Call(cloud, tuple(vm.uid for vm, _ in part), work, finish, self.call_seconds)
 
     def _destroyed(self, writing: Writing, vm: VM, action: Destroy, error: Exception | None) -> None:
         if error is None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 
+from cloudsched.engine.troubles import is_refused, relieved
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.metrics import STATE, UNKNOWN, Key
 from cloudsched.model.wishes import Aspect, Wish
 from cloudsched.store import Writing, clouds, operations, tallies, vms
 from cloudsched.store.verbs import configured_slots
 
-_OWN = ("failed_images", "connection_problem", "errorconnect", "stale", "last_error")
+_OWN = ("failed_images", "connection_problem", "errorconnect", "stale", "last_error", "trouble")
 _COMPARED = tuple(each.name for each in fields(Cloud) if each.name not in (*_OWN, "options", "position"))
 
 
@@ -65,7 +66,9 @@ def _asked(lasting: Iterable[Wish]) -> Mapping[tuple[str, Aspect], Wish]:
 def _merged(cloud: Cloud, present: Cloud | None, asked: Mapping[tuple[str, Aspect], Wish]) -> Cloud:
     if present is not None:
         enabled = cloud.enabled if present.removed or present.unusable is not None else present.enabled
-        cloud = replace(cloud, enabled=enabled, **{name: getattr(present, name) for name in _OWN})
+        # Whoever mended the credentials has the configuration read again: then they are tried.
+        own = {name: getattr(present, name) for name in _OWN} | (relieved(present) if is_refused(present) else {})
+        cloud = replace(cloud, **{"enabled": enabled, **own})
     wish = asked.get((cloud.name, Aspect.ENABLED))
     if wish is not None:
         cloud = replace(cloud, enabled=bool(wish.value))

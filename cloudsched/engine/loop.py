@@ -22,6 +22,7 @@ from cloudsched.engine.minutes import Minutes
 from cloudsched.engine.observe import Observer
 from cloudsched.engine.orders import WISH
 from cloudsched.engine.polls import Polls
+from cloudsched.engine.troubles import suspended
 from cloudsched.errors import StateError, StateTakenOver
 from cloudsched.model.actions import (
     Boot,
@@ -42,6 +43,7 @@ from cloudsched.model.jobs import JobStatus
 from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM
 from cloudsched.policy import plan as make_plan
+from cloudsched.policy.foresight import foresee
 from cloudsched.store import Store, retention
 from cloudsched.store.snapshot import Seen, SnapshotReader
 from cloudsched.store.watch import Watch
@@ -185,6 +187,7 @@ class Engine:
         plan = make_plan(snapshot, settings, self._stages.config.job)
         if plan:
             self._stages.calls.start(self._stages.apply.plan(snapshot, plan))
+        self._stages.polls.suspend(suspended(foresee(snapshot, plan)))
         if any(isinstance(action, SetVM) for action in plan):
             # The workers are answered by what was learnt last, and may ask long before the next plan.
             self.snapshot()

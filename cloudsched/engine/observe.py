@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from cloudsched.engine import listing
+from cloudsched.engine import listing, troubles
 from cloudsched.engine.polls import PollResult, failure_sentence
 from cloudsched.engine.proxies import Proxies
 from cloudsched.model.metrics import UNKNOWN, Increment, observed
@@ -76,6 +76,7 @@ class Observer:
             cloud = clouds.find(writing.connection, place)
             since = cloud.errorconnect if cloud.errorconnect is not None else float(now)
             clouds.record_fields(writing, place, {"stale": True, "last_error": sentence, "errorconnect": since})
+            troubles.record_listing(writing, place, result.error, now, result.due_at)
 
     def _record_problem(self, writing: Writing, stage: str, sentence: str) -> None:
         """Keep what the batch system's polls fail of for the diagnostics; clouds have places of their own for it."""
@@ -91,6 +92,7 @@ class Observer:
         silenced = clouds.find(connection, place).connection_problem
         fields = {"stale": False, "last_error": ""} | ({} if silenced else {"errorconnect": None})
         clouds.record_fields(writing, place, fields)
+        troubles.record_listing(writing, place, None, now, None)
         known = [vm for vm in vms.all_vms(connection) if vm.cloud == place]
         departed = vms.departed(connection, place, now - LISTED_LATE_SECONDS)
         followed = listing.follow(known, result.value, departed, now)

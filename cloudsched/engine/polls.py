@@ -7,8 +7,8 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cloudsched.errors import CloudschedError
@@ -37,7 +37,7 @@ class Poll:
 class PollResult:
     """What a poll brought: `value`, or the `error` why it brought nothing, and after how many `seconds`.
 
-    Times are Unix seconds.
+    Times are Unix seconds; `due_at` is when it is asked again.
     """
 
     poll: Poll
@@ -45,6 +45,7 @@ class PollResult:
     value: Any = None
     error: Exception | None = None
     seconds: float = 0.0
+    due_at: float | None = None
 
 
 @dataclass(slots=True)
@@ -73,6 +74,7 @@ class Polls:
         self._runs: dict[str, _Run] = {}
         self._answers: queue.SimpleQueue[tuple[int, PollResult]] = queue.SimpleQueue()
         self._hurried: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._suspended: frozenset[str] = frozenset()
 
     def replace(self, polls: Iterable[Poll]) -> None:
         """Make these all the polls there are; the same ones keep their schedule, new ones are due at once.
@@ -88,6 +90,13 @@ class Polls:
     def names(self) -> list[str]:
         """What is asked."""
         return list(self._polls)
+
+    def suspend(self, names: Collection[str]) -> None:
+        """Ask these, and no others, no more; what leaves the set is due at once."""
+        for name in self._suspended - frozenset(names):
+            if name in self._runs:
+                self._runs[name].due_at = 0.0
+        self._suspended = frozenset(names)
 
     def hurry(self, *names: str) -> None:
         """Make polls due now (any thread): something happened that they will see."""
@@ -105,7 +114,7 @@ class Polls:
             elif run is not None and not run.failures:
                 run.due_at = min(run.due_at, _soonest(run, now))
         for name, run in self._runs.items():
-            if run.due_at <= now and not run.answering:
+            if run.due_at <= now and not run.answering and name not in self._suspended:
                 self._start(self._polls[name], run, now)
 
     def results(self) -> list[PollResult]:
@@ -147,7 +156,7 @@ class Polls:
             pause = min(pause, max(_LONGEST_PAUSE, result.poll.interval_seconds)) * random.uniform(0.75, 1.25)
         now = time.time()
         run.due_at = _soonest(run, now) if run.again and not run.failures else now + pause
-        return result
+        return replace(result, due_at=run.due_at)
 
     def _overdue(self) -> list[PollResult]:
         """Give up on polls over their limit: their thread stays, and they are asked again once it has answered."""

@@ -32,6 +32,7 @@ from cloudsched.engine.proxies import Proxies
 from cloudsched.engine.reloads import Reloads
 from cloudsched.engine.renewal import Renewal
 from cloudsched.engine.simulation import Simulation
+from cloudsched.engine.troubles import poll_name
 from cloudsched.errors import CloudschedError, StateError
 from cloudsched.model.actions import Destroy, Reload
 from cloudsched.model.adapters import CloudAdapter
@@ -68,7 +69,14 @@ class Scheduler:
         settings = config.global_
         self._bans = Bans(settings)
         self._proxies = Proxies(store, settings, Renewal(settings))
-        self._endings = Endings(self._places, self._bans, settings.max_destroy_threads, self._hold_off, _now)
+        self._endings = Endings(
+            self._places,
+            self._bans,
+            settings.max_destroy_threads,
+            settings.call_timeout_seconds,
+            self._hold_off,
+            _now,
+        )
         self._reloads = Reloads(settings.user_limit_file, settings.target_cloud_alias_file, self._reread, self._install)
         self._polls = Polls(self._wake.set, config.global_.poll_timeout_seconds)
         self._calls = Calls(self._wake.set)
@@ -221,7 +229,7 @@ class Scheduler:
     def _all_polls(self, found: Mapping[str, CloudAdapter]) -> list[Poll]:
         settings = self._config.global_
         cloud_polls = [
-            Poll(f"VMPoller:{name}", "VMPoller", adapter.vms, settings.vm_poller_interval)
+            Poll(poll_name(name), "VMPoller", adapter.vms, settings.vm_poller_interval)
             for name, adapter in found.items()
         ]
         return [

@@ -34,9 +34,9 @@ def create_app(store: Store, config: Config) -> WSGIApp:
     developer = Fixed(pictures, diagnostics.developer_information, ages=True)
     resources: dict[str, object] = {url: Fixed(pictures, page) for url, page in pages.items()} | {
         "/cloud/config": clouds.CloudConfig(pictures, config),
+        "/cloud/health": clouds.CloudHealth(pictures, store),
         "/clusters/{cloud}/vms": vms.CloudsVMs(pictures),
-        "/vms": vms.VMs(pictures),
-        "/vms/resources": vms.VMs(pictures),
+        **dict.fromkeys(("/vms", "/vms/resources"), vms.VMs(pictures)),
         "/jobs": jobs.Jobs(pictures),
         "/failures": failures.Failures(pictures),
         "/developer-info": developer,

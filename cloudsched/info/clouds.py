@@ -9,7 +9,9 @@ from cloudsched.config.clouds import HostSize, read_clouds
 from cloudsched.errors import NotFound
 from cloudsched.info.page import show, without_suffix
 from cloudsched.info.picture import Page, Picture, Pictures
-from cloudsched.render import clouds, documents
+from cloudsched.render import clouds, documents, troubles
+from cloudsched.store import Store
+from cloudsched.store.polls import all_polls
 from cloudsched.web import Request, Response, params
 
 _HOST_UNUSED = HostSize(0, 0, 0)
@@ -54,6 +56,26 @@ class Cluster:
             document=lambda: documents.cloud(found, picture.vm_text),
         )
         show(req, resp, page, picture, json_named=json_named)
+
+
+class CloudHealth:
+    """How each cloud answers. When it last answered well lies outside the index: each request reads it."""
+
+    def __init__(self, pictures: Pictures, store: Store) -> None:
+        self._pictures, self._store = pictures, store
+
+    def on_get(self, req: Request, resp: Response) -> None:
+        """GET every cloud's state, its cause, since when, its next try and its last good answer."""
+        params.read(req)
+        with self._store.reading() as connection:
+            listed = {each.name.partition(":")[2]: each.ok_at for each in all_polls(connection)}
+        fleet = self._pictures.current().fleet
+        known = [each.cloud for each in (*fleet.active, *fleet.removed)]
+        page = Page(
+            text=lambda: troubles.table(known, listed),
+            document=lambda: documents.encode(troubles.document(known, listed)),
+        )
+        show(req, resp, page)
 
 
 class CloudConfig:

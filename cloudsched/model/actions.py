@@ -61,7 +61,7 @@ class SetVM:
 
 @dataclass(frozen=True, slots=True)
 class SetCloud:
-    """Change the effective state of a cloud: `enabled`, `vm_slots`, `connection_problem`, `errorconnect`."""
+    """Change the effective state of a cloud: `enabled`, `vm_slots`, `connection_problem`, `errorconnect`, `trouble`."""
 
     name: str
     fields: Mapping[str, Any]

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from cloudsched.model.troubles import Trouble
+
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
@@ -40,9 +42,11 @@ class Cloud:
     failed_images: tuple[str, ...] = ()
     stale: bool = False
     last_error: str = ""
+    trouble: Trouble | None = None
     """`position` is the order in the file; `unusable` the reason why this section cannot work (kind not built,
     option missing): such a cloud is listed and never enabled. `removed` clouds are no longer configured and drain.
-    `stale`: the last poll failed, with `last_error`; what is shown is the last good observation."""
+    `stale`: the last poll failed, with `last_error`; what is shown is the last good observation.
+    `trouble`: what stands against asking the cloud for more, None while it answers as it should."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@
     registration   what the batch system's slots tell about VMs
     retirement     VMs that failed or finished, quota cuts, removed clouds, idle VMs
     supply         which waiting jobs the present VMs will take
-    boots          VMs for the others: fair share or fifo
+    boots          VMs for the others: fair share or fifo; a cloud in trouble is tried with one
     balance        room for users below their share
     schedule       what jobs are told
 
@@ -29,6 +29,7 @@ from cloudsched.policy.registration import registrations
 from cloudsched.policy.retirement import drains, endings, unneeded
 from cloudsched.policy.schedule import explanations, schedules
 from cloudsched.policy.supply import supply
+from cloudsched.policy.troubles import probes
 from cloudsched.policy.wishes import wishes
 
 
@@ -56,7 +57,9 @@ def plan(snapshot: Snapshot, settings: Global, defaults: JobDefaults) -> Plan:
         found = supply(snapshot, slots)
         then(unneeded(snapshot, slots, found.spare))
         allocation = allocate(snapshot, settings, Survey(snapshot, defaults), found.unserved)
-        then(allocation.ledger.boots())
+        boots = allocation.ledger.boots()
+        then(boots)
+        then(probes(snapshot, boots, settings.call_timeout_seconds))
         then(balance(snapshot, settings, slots, allocation))
         then(schedules(snapshot, found))
         then(explanations(snapshot, allocation))

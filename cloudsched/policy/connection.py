@@ -1,4 +1,7 @@
-"""Clouds that no longer answer are disabled, and tried again later (PARITY 6.3, 6.5 step 8)."""
+"""Clouds that no longer answer are disabled, and tried again later (PARITY 6.3, 6.5 step 8).
+
+So are clouds that refuse our credentials, but those wait for somebody who mends them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from cloudsched.config.options import Global
 from cloudsched.model.actions import Plan, SetCloud
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.snapshot import Snapshot
+from cloudsched.model.troubles import TroubleKind
+from cloudsched.policy.troubles import is_forgotten
 
 
 def connections(snapshot: Snapshot, settings: Global) -> Plan:
@@ -19,6 +24,15 @@ def connections(snapshot: Snapshot, settings: Global) -> Plan:
 
 
 def _change(cloud: Cloud, snapshot: Snapshot, settings: Global) -> dict[str, object]:
+    if is_forgotten(cloud.trouble, snapshot.now):
+        return {"trouble": None}
+    if cloud.trouble is not None and cloud.trouble.kind is TroubleKind.CREDENTIAL:
+        disabled: dict[str, object] = {
+            "enabled": False,
+            "connection_problem": True,
+            "errorconnect": cloud.trouble.since,
+        }
+        return disabled if cloud.enabled else {}
     if cloud.errorconnect is None:
         return {}
     silent = snapshot.now - cloud.errorconnect

@@ -24,7 +24,7 @@ class Ledger:
     """Promises VMs one by one, within room, limits and `max_starting_vm`."""
 
     def __init__(self, snapshot: Snapshot, settings: Global, survey: Survey) -> None:
-        self.room = Room(snapshot.clouds, snapshot.vms)
+        self.room = Room(snapshot)
         self.held = holdings(snapshot.vms)
         self.survey = survey
         self.promised: Counter[tuple[str, str]] = Counter()

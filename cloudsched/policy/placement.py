@@ -15,6 +15,7 @@ from cloudsched.model.jobs import Shape
 from cloudsched.model.snapshot import Snapshot
 from cloudsched.policy.images import image_for
 from cloudsched.policy.room import Room
+from cloudsched.policy.troubles import barred
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,11 @@ class Survey:
         self._banned = {image: {name.lower() for name in names} for image, names in snapshot.banned_images.items()}
         self._blocks = {(each.shape, each.cloud): each.reason for each in snapshot.blocks if each.until > snapshot.now}
         self._open: list[Cloud] = []
-        self._closed: dict[str, str] = {}
+        self._closed: dict[str, tuple[str, ...]] = {}
         for cloud in snapshot.clouds:
-            reason = _closed(cloud, cloud.name in snapshot.stale_clouds)
-            if reason:
-                self._closed[cloud.name.lower()] = reason
+            reasons = _closed(cloud, snapshot)
+            if reasons:
+                self._closed[cloud.name.lower()] = reasons
             else:
                 self._open.append(cloud)
         self._names = [cloud.name for cloud in snapshot.clouds]
@@ -62,12 +63,12 @@ class Survey:
             if targets is None or cloud.name.lower() in targets:
                 reason = self._unfit(key, shape, cloud, blocked)
                 if reason:
-                    rejected.append(Requirement(cloud.name, reason))
+                    rejected += [Requirement(cloud.name, each) for each in reason.splitlines()]
                 else:
                     suitable[cloud.name] = cloud
-        for name, reason in self._closed.items():
+        for name, reasons in self._closed.items():
             if targets is None or name in targets:
-                rejected.append(Requirement(name, reason))
+                rejected += [Requirement(name, each) for each in reasons]
         for name in sorted((targets or set()) - {each.lower() for each in self._names}):
             rejected.append(Requirement(name, f"TargetClouds names {name!r}, which is no cloud here"))
         return Verdict(suitable, tuple(rejected))
@@ -97,21 +98,23 @@ class Survey:
 def rejections(shape: Shape, snapshot: Snapshot, defaults: JobDefaults) -> list[Requirement]:
     """Why each cloud cannot take one more VM of this shape now; a cloud that can is not in the list."""
     verdict = Survey(snapshot, defaults).judge(shape.key, shape)
-    room = Room(snapshot.clouds, snapshot.vms)
+    room = Room(snapshot)
     lacking = ((cloud, room.lacks(shape, cloud)) for cloud in verdict.suitable.values())
     return [*verdict.rejected, *(Requirement(cloud.name, reason) for cloud, reason in lacking if reason)]
 
 
-def _closed(cloud: Cloud, stale: bool) -> str:
+def _closed(cloud: Cloud, snapshot: Snapshot) -> tuple[str, ...]:
     """Why a cloud takes no VMs at all, empty when it does."""
+    trouble = barred(cloud, snapshot.now)
     reasons = (
-        (cloud.removed, "is no longer configured"),
-        (cloud.unusable is not None, f"cannot be used: {cloud.unusable}"),
-        (cloud.connection_problem, "is disabled for a while after connection problems"),
-        (not cloud.enabled, "is disabled"),
-        (stale, "did not answer when last asked for its VMs"),
+        (cloud.removed, (f"{cloud.name} is no longer configured",)),
+        (cloud.unusable is not None, (f"{cloud.name} cannot be used: {cloud.unusable}",)),
+        (cloud.enabled or cloud.connection_problem, trouble),
+        (cloud.connection_problem, (f"{cloud.name} is disabled for a while after connection problems",)),
+        (not cloud.enabled, (f"{cloud.name} is disabled",)),
+        (cloud.name in snapshot.stale_clouds, (f"{cloud.name} did not answer when last asked for its VMs",)),
     )
-    return next((f"{cloud.name} {reason}" for applies, reason in reasons if applies), "")
+    return next((sentences for applies, sentences in reasons if applies and sentences), ())
 
 
 def _network(shape: Shape, cloud: Cloud) -> str:

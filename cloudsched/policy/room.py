@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import Shape
+from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM
+from cloudsched.policy import troubles
+
+_NOTHING = Snapshot(0, 0)
 
 
 @dataclass(slots=True)
@@ -16,20 +19,27 @@ class _Left:
     slots: int
     memory: int
     storage: int
+    most: int | None = None
 
 
 class Room:
-    """Slots, memory (MB) and storage (GB) left on each cloud; drained VMs lie outside the allowance (PARITY 5.1)."""
+    """Slots, memory (MB) and storage (GB) left on each cloud; drained VMs lie outside the allowance (PARITY 5.1).
 
-    def __init__(self, clouds: Iterable[Cloud], vms: Iterable[VM]) -> None:
+    A cloud in trouble has room for `most` VMs of the sizes that its trouble concerns.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        clouds = snapshot.clouds
         self._left = {each.name: _Left(0, each.vm_slots, each.memory_mb, each.storage_gb) for each in clouds}
-        for vm in vms:
+        for vm in snapshot.vms:
             if not vm.retired and vm.cloud in self._left:
                 self._use(vm.cloud, 1, vm.memory, vm.storage)
+        for each in clouds:
+            self._left[each.name].most = troubles.most(each, self._left[each.name].used, snapshot.now)
 
     def copy(self, only: Cloud | None = None) -> Room:
         """The same room, or that of one cloud, to try things out in."""
-        other = Room((), ())
+        other = Room(_NOTHING)
         names = self._left if only is None else (only.name,)
         other._left = {name: replace(self._left[name]) for name in names}
         return other
@@ -37,6 +47,8 @@ class Room:
     def lacks(self, shape: Shape, cloud: Cloud) -> str:
         """What the cloud has too little of for one more VM of this shape, as a sentence; empty when it fits."""
         left = self._left[cloud.name]
+        if left.most is not None and left.used >= left.most and troubles.concerns(cloud, shape):
+            return troubles.sentence(cloud)
         if left.slots < 1:
             return f"no VM slot left on {cloud.name}: {left.used} of {cloud.vm_slots} in use"
         if shape.req_memory > left.memory:

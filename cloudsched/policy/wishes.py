@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from cloudsched.model.actions import Action, Destroy, OrderJobs, Plan, Reload, Renew, Retire, SetCloud, Settle, SetVM
 from cloudsched.model.clouds import Cloud
@@ -44,7 +45,10 @@ def _about_cloud(answer: Callable[[Cloud, Wish], Plan]) -> Callable[[Snapshot, W
 def _enabled(cloud: Cloud, wish: Wish) -> Plan:
     if wish.value and cloud.unusable is not None:
         return _failed(wish, f"Cloud {cloud.name!r} cannot be used: {cloud.unusable}")
-    fields = {"enabled": bool(wish.value), "connection_problem": False, "errorconnect": None}
+    fields: dict[str, Any] = {"enabled": bool(wish.value), "connection_problem": False, "errorconnect": None}
+    if wish.value:
+        # Whoever enables a cloud in trouble wants it tried now.
+        fields["trouble"] = None
     return SetCloud(cloud.name, fields), Settle(wish.id)
 
 

@@ -13,7 +13,7 @@ from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import SHAPE_FIELDS, Job, Machine
 from cloudsched.model.snapshot import Heartbeat
 from cloudsched.model.vms import VM
-from cloudsched.render import failures, heartbeats, jobs, vms
+from cloudsched.render import failures, heartbeats, jobs, troubles, vms
 from cloudsched.render.failures import Reasons
 from cloudsched.render.fleet import CloudVMs, Fleet, remaining
 from cloudsched.render.shares import Shares
@@ -87,7 +87,8 @@ def _cloud(each: CloudVMs) -> Document:
     }
     if configured.cloud_type.lower() == "openstacknative":
         document["tenant"] = configured.tenant
-    return document | {key: getattr(configured, key) for key in _OUR_CLOUD_KEYS}
+    document |= {key: getattr(configured, key) for key in _OUR_CLOUD_KEYS}
+    return document | {"health": troubles.health(configured.trouble)}
 
 
 def pool(fleet: Fleet, vm_text: EncodeVM = encode_vm) -> str:

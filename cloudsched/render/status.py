@@ -13,6 +13,7 @@ from html import escape
 
 from cloudsched.model.jobs import Job, JobStatus
 from cloudsched.model.snapshot import Heartbeat
+from cloudsched.model.troubles import state
 from cloudsched.model.wishes import Operation
 from cloudsched.render import failures, heartbeats, vms
 from cloudsched.render.failures import Reasons
@@ -101,6 +102,7 @@ def _condition(each: CloudVMs) -> str:
         "removed": cloud.removed,
         "unusable": cloud.unusable is not None,
         "unread": cloud.stale,
+        state(cloud.trouble): cloud.trouble is not None,
         "no connection": cloud.connection_problem,
         "disabled": not cloud.enabled and cloud.unusable is None,
     }

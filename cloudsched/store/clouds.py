@@ -12,7 +12,16 @@ from cloudsched.model.clouds import Cloud
 from cloudsched.store import rows, tables
 from cloudsched.store.connect import Writing
 
-EFFECTIVE = ("enabled", "vm_slots", "connection_problem", "errorconnect", "failed_images", "stale", "last_error")
+EFFECTIVE = (
+    "enabled",
+    "vm_slots",
+    "connection_problem",
+    "errorconnect",
+    "failed_images",
+    "stale",
+    "last_error",
+    "trouble",
+)
 """Columns that live in the state: a re-read of the file does not reset them (except `vm_slots`, see the engine)."""
 
 

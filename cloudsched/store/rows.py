@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields, is_dataclass
 from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Table, bindparam, delete, func, insert, select, update
 
+from cloudsched.model.troubles import to_trouble
 from cloudsched.store import tables
 from cloudsched.store.connect import Writing
 
 T = TypeVar("T")
 Row = dict[str, Any]
 _CHUNK = 500
+_RECORDS: Mapping[str, Callable[[Any], Any]] = {"Trouble | None": to_trouble}
+"""Fields that hold a record of the model, by their type: how it is made of its JSON object."""
 
 
 @cache
-def _names(kind: Any) -> tuple[tuple[str, ...], frozenset[str]]:
-    """A dataclass's field names, and those that are tuples."""
+def _names(kind: Any) -> tuple[tuple[str, ...], Mapping[str, Callable[[Any], Any]]]:
+    """A dataclass's field names, and how the values of some are made of JSON."""
     found = fields(kind)
-    return tuple(each.name for each in found), frozenset(e.name for e in found if str(e.type).startswith("tuple"))
+    made = {e.name: tuple if str(e.type).startswith("tuple") else _RECORDS.get(str(e.type)) for e in found}
+    return tuple(made), {name: make for name, make in made.items() if make is not None}
 
 
 def to_row(value: Any) -> Row:
@@ -31,10 +35,9 @@ def to_row(value: Any) -> Row:
 
 
 def from_row(kind: Callable[..., T], row: RowMapping | Mapping[str, Any]) -> T:
-    """A row as a dataclass; JSON lists become tuples where the field is one."""
-    names, tuples = _names(kind)
-    values = {name: row[name] for name in names}
-    return kind(**{name: tuple(value) if name in tuples else value for name, value in values.items()})
+    """A row as a dataclass; JSON lists become tuples and objects records where the field is one."""
+    names, made = _names(kind)
+    return kind(**{name: made[name](row[name]) if name in made else row[name] for name in names})
 
 
 def key_column(table: Table) -> ColumnElement[Any]:
@@ -134,7 +137,9 @@ def _differs(row: Row, found: RowMapping) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A value as it will be read back: JSON knows no tuples."""
+    """A value as it will be read back: JSON knows no tuples and no records."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
     if isinstance(value, tuple):
         return [_plain(each) for each in value]
     if isinstance(value, Mapping):

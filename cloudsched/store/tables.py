@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import (
@@ -37,7 +38,7 @@ class Json(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=asdict)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         return None if value is None else json.loads(value)
@@ -68,8 +69,8 @@ def _bool(name: str) -> Column[Any]:
     return Column(name, Boolean, nullable=False)
 
 
-def _json(name: str) -> Column[Any]:
-    return Column(name, Json, nullable=False)
+def _json(name: str, *, nullable: bool = False) -> Column[Any]:
+    return Column(name, Json, nullable=nullable)
 
 
 def _revision() -> Column[Any]:
@@ -118,6 +119,7 @@ clouds = _table(
     _json("failed_images"),
     _bool("stale"),
     _text("last_error"),
+    _json("trouble", nullable=True),
     _revision(),
 )
 
