@@ -30,6 +30,7 @@ setup(
     extras_require={
         "htcondor": ["htcondor>=25", "pyyaml>=6"],
         "migrate": ["alembic>=1.14"],
+        "openstack": ["openstacksdk>=4.0"],
         "postgresql": ["psycopg[binary]>=3.1"],
         "test": [
             "pytest>=8",
@@ -39,6 +40,7 @@ setup(
             "psycopg[binary]>=3.1",
             "alembic>=1.14",
             "htcondor>=25",
+            "openstacksdk>=4.0",
             "pyyaml>=6",
         ],
         "check": ["ruff==0.17.6", "mypy==2.4.1", "types-requests>=2.31"],

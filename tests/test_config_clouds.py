@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cloudsched.config import CloudSection, Global, HostSize, document, load, read_clouds, show, with_clouds
+from cloudsched.config.cloud_kinds import typed
 from cloudsched.errors import ConfigError
 
 HOST = HostSize(cores=4, memory_mb=8000, storage_gb=50)
@@ -59,17 +60,45 @@ def test_options_become_typed_values(tmp_path: Path) -> None:
     assert (cloud.priority, cloud.keep_alive, cloud.boot_timeout) == (-2, 600, 30)
 
 
-def test_v1s_openstack_sample_is_listed_disabled_with_the_reason(tmp_path: Path) -> None:
+def test_v1s_openstack_sample_is_a_cloud(tmp_path: Path) -> None:
     (section,) = clouds(tmp_path, OPENSTACK + "enabled: yes\n")
-    assert section.cloud.unusable == "cloud_type OpenStackNative is not available in this release"
-    assert section.cloud.enabled is False
+    assert (section.cloud.unusable, section.cloud.enabled) == (None, True)
     assert (section.cloud.network_address, section.cloud.tenant) == ("https://mouse.example.org:5000/v3", "tenant")
     assert (section.cloud.memory_mb > 10**8, section.cloud.cpu_cores) == (True, -1)
 
 
 def test_simulated_kind_needs_no_adapter(tmp_path: Path) -> None:
-    (section,) = clouds(tmp_path, OPENSTACK, simulated=True)
-    assert section.cloud.unusable is None
+    text = "[a]\ncloud_type: Azure\nblob_url: b\npassword: p\nregions: r\ntenant_name: t\nusername: u\nvm_slots: 1\n"
+    assert "not available in this release" in (clouds(tmp_path, text)[0].cloud.unusable or "")
+    assert clouds(tmp_path, text, simulated=True)[0].cloud.unusable is None
+
+
+@pytest.mark.parametrize(
+    "login",
+    [
+        "os_cloud: lab\n",
+        "auth_url: a\nregions: r\napplication_credential_id: i\napplication_credential_secret: s3cret\n",
+    ],
+)
+def test_openstack_has_three_ways_to_log_in(tmp_path: Path, login: str) -> None:
+    section = "[a]\ncloud_type: OpenStackNative\nvm_slots: 1\n"
+    (good,) = clouds(tmp_path, section + login)
+    assert good.cloud.unusable is None and "s3cret" not in repr(good)
+    (bad,) = clouds(tmp_path, section + "auth_url: a\n")
+    assert (bad.cloud.unusable or "").startswith("incomplete login; accepted are: auth_url, password, regions, ")
+
+
+def test_the_example_is_a_configuration() -> None:
+    path = Path(__file__).parent.parent / "contrib" / "examples" / "openstack.conf"
+    sections, warnings = read_clouds(path, Global(), HOST)
+    assert [section.cloud.unusable for section in sections] == [None, None] and warnings == ()
+
+
+def test_options_of_a_section_are_typed(tmp_path: Path) -> None:
+    (section,) = clouds(tmp_path, OPENSTACK + "placement_zone: a, b\nrequest_threads: 4\nunheard_of: 1\n")
+    found = typed({**section.settings, **section.secrets})
+    assert (found["placement_zone"], found["request_threads"]) == (("a", "b"), 4)
+    assert (found["regions"], found["password"], found["unheard_of"]) == (("nova",), "s3%cr(et%(x)s", "1")
 
 
 @pytest.mark.parametrize(
@@ -140,13 +169,14 @@ def test_file_without_sections_is_no_clouds(tmp_path: Path) -> None:
 
 def test_show_masks_the_secrets_of_clouds(tmp_path: Path) -> None:
     path = tmp_path / "cloud_resources.conf"
-    path.write_text(OPENSTACK + "vm_keep_alive: 2\n", encoding="utf-8")
+    text = OPENSTACK.replace("tenant_name: tenant\n", "") + "vm_keep_alive: 2\n"
+    path.write_text(text, encoding="utf-8")
     config = with_clouds(load({("global", "cloud_resource_config"): str(path)}, {"HOME": str(tmp_path)}), HOST)
     lines = [" ".join(line.split()) for line in show(config).splitlines()]
-    assert f"[cloud mouse] password = ******** ({path}:9)" in lines
-    assert f"[cloud mouse] vm_keep_alive = 2 ({path}:11)" in lines
+    assert f"[cloud mouse] password = ******** ({path}:8)" in lines
+    assert f"[cloud mouse] vm_keep_alive = 2 ({path}:10)" in lines
     assert "[cloud mouse] memory = 1000000000 (default)" in lines
-    assert f"[cloud mouse] unusable = cloud_type OpenStackNative is not available in this release ({path}:2)" in lines
+    assert any(line.startswith("[cloud mouse] unusable = incomplete login; accepted are: ") for line in lines)
     for text in (show(config), str(document(config)), repr(config)):
         assert "s3%cr" not in text
         assert "operator" not in text

@@ -43,6 +43,8 @@ HOMES = {
     "prometheus_client": {"web"},
     "htcondor2": {"batch"},
     "classad2": {"batch"},
+    "openstack": {"clouds"},
+    "keystoneauth1": {"clouds"},
 }
 """What each third-party library may be imported in; no other may be imported at all."""
 

@@ -10,6 +10,7 @@ from cloudsched.model.adapters import CloudAdapter
 
 ADAPTERS: Mapping[str, str] = {
     "local": "cloudsched.clouds.local:LocalCloud",
+    "openstack": "cloudsched.clouds.openstack:OpenStackCloud",
     "fake": "cloudsched.clouds.fake:FakeCloud",
 }
 

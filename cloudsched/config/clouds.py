@@ -200,4 +200,7 @@ def _kind_problems(cloud_type: str, reader: _SectionReader, simulated: bool) -> 
     missing = sorted(kind.required - reader.entries.keys())
     if missing:
         problems.append(f"missing: {', '.join(missing)}")
+    if kind.alternatives and not any(each <= reader.entries.keys() for each in kind.alternatives):
+        sets = (", ".join(sorted(each)) for each in kind.alternatives)
+        problems.append(f"incomplete login; accepted are: {'; or '.join(sets)}")
     return problems

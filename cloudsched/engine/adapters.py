@@ -10,6 +10,7 @@ from typing import Protocol
 from cloudsched import clouds as cloud_kinds
 from cloudsched.batch.embedded import EmbeddedBatch, Session, Settings
 from cloudsched.batch.wire import Service, listen, serve
+from cloudsched.config.cloud_kinds import typed
 from cloudsched.config.clouds import CloudSection
 from cloudsched.config.load import Config
 from cloudsched.errors import CloudschedError
@@ -129,4 +130,12 @@ def _local(section: CloudSection, config: Config, installation: str) -> CloudAda
     return cloud_kinds.load("local")(section.cloud.name, installation, config.global_.state_dir, command)
 
 
-_MAKERS: Mapping[str, Callable[[CloudSection, Config, str], CloudAdapter]] = {"local": _local}
+def _openstack(section: CloudSection, config: Config, installation: str) -> CloudAdapter:
+    options = typed({**section.settings, **section.secrets})
+    return cloud_kinds.load("openstack")(section.cloud.name, installation, options)
+
+
+_MAKERS: Mapping[str, Callable[[CloudSection, Config, str], CloudAdapter]] = {
+    "local": _local,
+    "openstacknative": _openstack,
+}

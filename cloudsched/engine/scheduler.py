@@ -213,11 +213,14 @@ class Scheduler:
     ) -> tuple[Mapping[str, CloudAdapter], list[str]]:
         """Make the adapters; a cloud whose adapter cannot be made is unusable, and listed with the reason.
 
-        A cloud that drains without being configured any more is reached by its record.
+        A cloud that drains without being configured any more is reached by the adapter it had, or by its record: the
+        state knows no credentials.
         """
         names = {section.cloud.name for section in sections}
         draining = [CloudSection(cloud, cloud.options) for cloud in recorded if cloud.name not in names]
         found, problems = adapters.clouds((*sections, *draining), self._config, self._installation)
+        had = ((section.cloud.name, self._places.cloud(section.cloud.name)) for section in draining)
+        found |= {name: adapter for name, adapter in had if adapter is not None}
         configured = [
             replace(section.cloud, unusable=problems.get(section.cloud.name, section.cloud.unusable))
             for section in sections
