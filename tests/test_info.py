@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Iterator
@@ -12,11 +13,12 @@ from urllib.parse import quote
 import pytest
 from golden_state import golden
 from info_app import golden_client, open_store
-from wsgi import Client
+from wsgi import Client, RawRequest
 
 from cloudsched.config import Config
 from cloudsched.config.options import Global
 from cloudsched.info import create_app
+from cloudsched.info.picture import MOST_ASKED
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import Job, Shape
 from cloudsched.model.vms import VM
@@ -142,17 +144,89 @@ def test_unknown_name_is_a_problem_for_readers_of_json(client: Client, url: str)
     assert client.get(f"{url}.json").text in ("{}", "null")
 
 
-def test_etag_is_the_state_index(served: tuple[Client, Store]) -> None:
+def _touch_vm(store: Store, status: str) -> None:
+    """A commit that changes a VM, and a wish, so that it is published at once."""
+    with store.writing() as writing:
+        vms.record_fields(writing, [{"uid": "vm-mouse-2", "status": status}])
+        writing.touch("wishes")
+
+
+def test_etag_is_the_state_index_of_what_the_page_depends_on(served: tuple[Client, Store]) -> None:
     client, store = served
     first = client.get("/clusters.json")
     assert first.headers["ETag"] == f'"{store.state().index}"'
-    again = client.get("/clusters.json", headers={"If-None-Match": first.headers["ETag"]})
-    assert (again.status_int, again.body) == (304, b"")
-    text, negotiated = client.get("/clusters"), client.get("/clusters", headers=JSON)
-    assert text.headers["ETag"] != negotiated.headers["ETag"]
+    assert first.headers["X-State-Index"] == str(store.state().index)
     verbs.wish_enabled(store, verbs.By("test"), "mouse", False)
+    again = client.get("/clusters.json", headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_int, again.body, again.headers["ETag"]) == (304, b"", first.headers["ETag"])
+    _touch_vm(store, "Running")
     changed = client.get("/clusters.json", headers={"If-None-Match": first.headers["ETag"]})
     assert (changed.status_int, changed.headers["ETag"]) == (200, f'"{store.state().index}"')
+
+
+@pytest.mark.parametrize("header", ["*", "{}", '"1", {}', "W/{}", '"1",W/{}'])
+def test_who_has_the_page_is_told_so_twice(client: Client, header: str) -> None:
+    """By the resource first, then by what it left ready."""
+    tag = client.get("/vms").headers["ETag"]
+    asked = {"If-None-Match": header.format(tag)}
+    answers = [client.get("/vms", headers={**asked, "Accept": "text/plain"}) for _ in range(2)]
+    assert [(each.status_int, each.body, each.headers["ETag"]) for each in answers] == [(304, b"", tag)] * 2
+    assert client.get("/vms", headers={"If-None-Match": '"1", "0"'}).status_int == 200
+
+
+def test_each_form_has_a_tag_of_its_own(client: Client) -> None:
+    forms = [{}, JSON, {**JSON, "Accept-Encoding": "gzip"}]
+    answers = [client.get("/clusters", headers=form) for form in forms]
+    assert len({each.headers["ETag"] for each in answers}) == 3
+    assert {each.headers["Vary"] for each in answers} == {"Accept, Accept-Encoding"}
+
+
+def _sent(client: Client, path: str, accepted: str) -> tuple[dict[str, str], bytes]:
+    """Headers and body as they leave the application: the client's library would unpack them."""
+    told: dict[str, str] = {}
+
+    def start_response(status: str, headers: list[tuple[str, str]], *_: object) -> None:
+        told.update({name.title(): value for name, value in headers})
+
+    environ = RawRequest.blank(path, headers={"Accept-Encoding": accepted}).environ
+    return told, b"".join(client.app(environ, start_response))
+
+
+def test_gzip_is_for_who_asks_for_it(client: Client) -> None:
+    plain = client.get("/clusters.json").body
+    for accepted in ("gzip", "gzip", "deflate, GZIP;q=0.5"):
+        told, packed = _sent(client, "/clusters.json", accepted)
+        assert (told["Content-Encoding"], told["Content-Length"]) == ("gzip", str(len(packed)))
+        assert (gzip.decompress(packed), len(packed) < len(plain)) == (plain, True)
+    for accepted in ("identity", "*", "gzip;q=0", "br"):
+        assert _sent(client, "/clusters.json", accepted)[1] == plain
+    assert "Content-Encoding" not in _sent(client, "/vms?metric=total", "gzip")[0]
+
+
+def test_ready_answer_is_the_resources_answer(client: Client) -> None:
+    """Status, headers and body, request by request; the second of each is the ready one."""
+    asked = [(url, headers) for url in BOTH_FORMS for headers in ({}, JSON, {"Accept-Encoding": "gzip"})]
+    for url, headers in asked:
+        if url in ("/developer-info", "/developer_info", "/thread-heart-beats"):
+            continue
+        first, second = (client.get(url, headers={**headers, "X-Request-ID": name}) for name in ("one", "two"))
+        assert (first.headers["X-Request-ID"], second.headers["X-Request-ID"]) == ("one", "two")
+        assert (first.status, first.body) == (second.status, second.body)
+        for name in {*first.headers, *second.headers} - {"X-Request-ID", "x-request-id"}:
+            assert first.headers.get(name) == second.headers.get(name), (url, name)
+
+
+def test_ready_answers_are_counted_and_named(client: Client) -> None:
+    for _ in range(3):
+        assert re.fullmatch("[0-9a-f]{32}", client.get("/vms").headers["X-Request-ID"])
+    counted = client.get("/metrics/process.json").json["metrics"]
+    requests = next(each for each in counted if each["name"] == "cloudsched_http_requests_total")
+    assert [each["value"] for each in requests["samples"]] == [3.0]
+
+
+def test_many_ways_of_asking_do_not_pile_up(client: Client) -> None:
+    for number in range(MOST_ASKED + 2):
+        assert client.get("/vms?metric=total", headers={"Accept": f"text/plain, x/{number}"}).text == "8"
 
 
 def test_released_vm_has_a_document_and_no_text(served: tuple[Client, Store]) -> None:

@@ -18,6 +18,7 @@ from cloudsched.info.contents import NOTHING, Contents, read
 from cloudsched.info.freshness import Shared
 from cloudsched.info.picture import PUBLISH_SECONDS, Page, Picture, Pictures
 from cloudsched.store import Store, jobs, machines, retention, verbs, vms
+from cloudsched.store.glance import LOOK_SECONDS
 
 DEADLINE_SECONDS = 30
 
@@ -112,10 +113,12 @@ def test_document_of_a_vm_is_encoded_again_only_when_it_changed(store: Store) ->
 
 
 def test_unavailable_state_is_raised_and_forgotten(store: Store, tmp_path: Path) -> None:
-    pictures = Pictures(store, Clock())
+    clock = Clock()
+    pictures = Pictures(store, clock)
     first = pictures.current()
     hidden = tmp_path / "hidden"
     (tmp_path / "state.db").rename(hidden)
+    clock.now += LOOK_SECONDS
     with pytest.raises(StateUnavailable):
         pictures.current()
     hidden.rename(tmp_path / "state.db")

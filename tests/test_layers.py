@@ -55,6 +55,8 @@ ERRORS = {
 }
 SUBCLASSED = {
     "cloudsched/store/tables.py": {"TypeDecorator"},
+    "cloudsched/web/app.py": {"App"},
+    "cloudsched/web/channel.py": {"HTTPChannel", "WSGITask", "ErrorTask", "ReadOnlyFileBasedBuffer", "_Joining"},
     "cloudsched/web/routing.py": {"CompiledRouter"},
     "cloudsched/web/exposition.py": {"Collector"},
     "cloudsched/logs.py": {"Formatter"},

@@ -19,8 +19,15 @@ from cloudsched.web.traffic import Traffic
 
 def create_app(store: Store, config: Config) -> WSGIApp:
     """The application over a store, which may be read-only. Raises ConfigError for an unusable token file."""
-    settings, traffic = config.global_, Traffic()
-    pictures = Pictures(store)
+    settings, traffic, pictures = config.global_, Traffic(), Pictures(store)
+    token = read_token(settings.admin_token_file) if settings.info_auth == "token" else ""
+    own = {**health.routes(store, settings), **process_metrics.routes(store, traffic, "info")}
+    routes = {**_routes(store, config, pictures), **own}
+    return build(routes, Auth(settings.info_auth, token), settings.access_log, traffic, pictures.answer)
+
+
+def _routes(store: Store, config: Config, pictures: Pictures) -> dict[str, object]:
+    settings = config.global_
     pages: dict[str, PageOf] = {
         "/cloud": clouds.overview,
         "/clusters": clouds.clusters,
@@ -51,9 +58,6 @@ def create_app(store: Store, config: Config) -> WSGIApp:
         "/job-pool.json": Fixed(pictures, jobs.pool_encoded_twice),
         "/job_pools.json": Fixed(pictures, jobs.pool),
         "/operations/{operation}": Operations(store),
-        **health.routes(store, settings),
-        **process_metrics.routes(store, traffic, "info"),
     }
     with_json = {f"{url}.json": resource for url, resource in resources.items()}
-    token = read_token(settings.admin_token_file) if settings.info_auth == "token" else ""
-    return build({**resources, **with_json, **one_form}, Auth(settings.info_auth, token), settings.access_log, traffic)
+    return {**resources, **with_json, **one_form}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cloudsched.info.picture import Page, Picture, Pictures
+from cloudsched.info.picture import Page, Picture, Pictures, Wanted
 from cloudsched.web import Request, Response, params
 from cloudsched.web.negotiate import JSON, prefers_json
+from cloudsched.web.ready import takes_gzip
 
 PageOf = Callable[[Picture], Page]
 
@@ -30,19 +31,26 @@ class Fixed:
 def show(req: Request, resp: Response, page: Page, picture: Picture | None = None, *, json_named: bool = False) -> None:
     """Answer with a page; `json_named` says that the URL's last name asked for JSON by ending in `.json`.
 
-    A page of a picture has an ETag: the state index, with the form added where one URL has two.
+    A page of a picture has an ETag: the state index of what it depends on, and the form where one URL has several. A
+    page with a key is also kept as it was asked for, for the next one who asks the same.
     """
     by_url = json_named or (req.uri_template or "").endswith(".json")
     as_json = by_url or prefers_json(req)
-    resp.set_header("Cache-Control", "no-cache")
-    resp.append_header("Vary", "Accept")
-    if picture is not None:
-        resp.etag = tag = f"{picture.index}-json" if as_json and not by_url else str(picture.index)
-        if any(each in ("*", tag) for each in req.if_none_match or ()):
-            resp.status = 304
-            return
-    resp.content_type = JSON if as_json else page.text_type
-    resp.data = picture.body(page, as_json) if picture else page.body(as_json)
+    if picture is None:
+        resp.set_header("Cache-Control", "no-cache")
+        resp.append_header("Vary", "Accept")
+        resp.content_type, resp.data = JSON if as_json else page.text_type, page.body(as_json)
+        return
+    made = picture.made(page, Wanted(as_json, takes_gzip(req.env), "" if by_url or not as_json else "json"))
+    if page.key:
+        picture.keep(req.env, made, page.topics)
+    known = req.env.get("HTTP_IF_NONE_MATCH")
+    if known is not None and made.is_known(known):
+        resp.status = 304
+        resp.set_headers(made.without_body)
+        return
+    resp.set_headers(made.with_body)
+    resp.data = made.body
 
 
 def without_suffix(name: str, exists: Callable[[str], object]) -> tuple[str, bool]:

@@ -8,7 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+from cloudsched.errors import StateError
 from cloudsched.info.contents import NOTHING, Contents, read
 from cloudsched.info.freshness import Shared
 from cloudsched.model.jobs import Job, JobGroup, Machine
@@ -18,10 +20,15 @@ from cloudsched.policy.machines import slots_by_vm
 from cloudsched.render import documents
 from cloudsched.render.fleet import Fleet, fleet
 from cloudsched.store import StateRow, Store
-from cloudsched.web.negotiate import TEXT
+from cloudsched.store.glance import Glance
+from cloudsched.web.negotiate import JSON, TEXT
+from cloudsched.web.ready import SMALLEST_GZIP, Environ, Form, Key, Ready, asked, compressed, ready
 
 PUBLISH_SECONDS = 0.2
 """Commits of mere observations are published no more often than this."""
+
+MOST_ASKED = 512
+"""How many ways of asking for a page are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +50,41 @@ class Page:
         return (self.document if as_json else self.text)().encode(errors="replace")
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The form a client asks for; `mark` tells forms of one URL apart in the tag."""
+
+    as_json: bool
+    gzip: bool = False
+    mark: str = ""
+
+
+@dataclass(slots=True)
+class _Kept:
+    """Something rendered, for as long as the topics it was made of stay as they are."""
+
+    topics: tuple[str, ...]
+    made: Any
+
+
 class Picture:
     """The state at one index, and what has been rendered of it; safe to use from any thread."""
 
     def __init__(self, contents: Contents, before: Picture | None = None) -> None:
         self.contents = contents
         self._rendering = threading.Lock()
-        self._bodies: dict[tuple[tuple[str, ...], bool], tuple[tuple[str, ...], bytes]] = {}
+        self._bodies: dict[tuple[object, ...], _Kept] = {}
+        self._asked: dict[Key, _Kept] = {}
         self._vm_texts: dict[str, tuple[VM, str]] = {}
         if before is not None:
             self._inherit(before)
 
     def _inherit(self, before: Picture) -> None:
         """Take over what is still true; the other picture may be rendering meanwhile."""
-        for key, (topics, body) in before._bodies.copy().items():
-            if all(getattr(self.contents.row, topic) == getattr(before.contents.row, topic) for topic in topics):
-                self._bodies[key] = topics, body
+        now, then = self.contents.row, before.contents.row
+        same = {topic for topic in StateRow.__dataclass_fields__ if getattr(now, topic) == getattr(then, topic)}
+        self._bodies = {key: kept for key, kept in before._bodies.copy().items() if same.issuperset(kept.topics)}
+        self._asked = {key: kept for key, kept in before._asked.copy().items() if same.issuperset(kept.topics)}
         self._vm_texts = {
             uid: (vm, text) for uid, (vm, text) in before._vm_texts.copy().items() if self.contents.vms.get(uid) is vm
         }
@@ -113,20 +139,54 @@ class Picture:
             self._vm_texts[vm.uid] = known = (vm, documents.encode_vm(vm))
         return known[1]
 
+    def revision(self, topics: Iterable[str]) -> int:
+        """The state index at which one of the topics last changed; this picture's for none."""
+        return max((getattr(self.contents.row, topic) for topic in topics), default=self.index)
+
+    def made(self, page: Page, wanted: Wanted) -> Ready:
+        """A page in the form asked for, rendered if it has not been since its topics changed."""
+        body, encoding = self.body(page, wanted.as_json), ""
+        if wanted.gzip and len(body) >= SMALLEST_GZIP:
+            body, encoding = self._compressed(page, wanted.as_json, body), "gzip"
+        content_type = JSON if wanted.as_json else page.text_type
+        return ready(body, Form(content_type, self.revision(page.topics), wanted.mark, encoding))
+
+    def _compressed(self, page: Page, as_json: bool, body: bytes) -> bytes:
+        if not page.key:
+            return compressed(body)
+        return self._once((page.key, as_json, "gzip"), page.topics, lambda: compressed(body))
+
     def body(self, page: Page, as_json: bool) -> bytes:
         """A page in one of its forms, as UTF-8."""
         if not page.key:
             return page.body(as_json)
-        key = (page.key, as_json)
+        return self._once((page.key, as_json), page.topics, lambda: page.body(as_json))
+
+    def _once(self, key: tuple[object, ...], topics: tuple[str, ...], make: Callable[[], bytes]) -> bytes:
         if key not in self._bodies:
             with self._rendering:
                 if key not in self._bodies:
-                    self._bodies[key] = page.topics, page.body(as_json)
-        return self._bodies[key][1]
+                    self._bodies[key] = _Kept(topics, make())
+        made: bytes = self._bodies[key].made
+        return made
+
+    def keep(self, environ: Environ, made: Ready, topics: tuple[str, ...]) -> None:
+        """Keep an answer for who asks for it in the same words; when too many are kept, all are forgotten."""
+        key = asked(environ)
+        if key is not None:
+            if len(self._asked) >= MOST_ASKED:
+                self._asked.clear()
+            self._asked[key] = _Kept(topics, made)
+
+    def answer(self, environ: Environ) -> Ready | None:
+        """What has been kept for a request."""
+        key = asked(environ)
+        kept = None if key is None else self._asked.get(key)
+        return None if kept is None else kept.made
 
     def rendered(self) -> tuple[int, int]:
         """How many rendered pages are kept, and how many bytes they are."""
-        kept = [body for _, body in self._bodies.copy().values()]
+        kept = [each.made for each in self._bodies.copy().values()]
         return len(kept), sum(map(len, kept))
 
 
@@ -144,18 +204,34 @@ class Pictures:
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store, self._clock = store, clock
+        self._glance = Glance(store, clock)
         self._published: Picture | None = None
         self._published_at = 0.0
-        self.current = Shared(self._fresh)
-        """The picture to answer with: `current()` never shows less than what was committed by a verb before the call,
-        nor observations older than PUBLISH_SECONDS. Raises StateUnavailable."""
+        self._looked = Shared(self._fresh)
+
+    def current(self) -> Picture:
+        """The picture to answer with: it never shows less than what was committed by a verb before the call.
+
+        Observations are no older than PUBLISH_SECONDS. Raises StateUnavailable.
+        """
+        if self._published is not None and self._glance.is_current():
+            return self._published
+        return self._looked()
+
+    def answer(self, environ: Environ) -> Ready | None:
+        """What is ready for a request; None also while the state cannot be read, which is somebody else's to say."""
+        try:
+            return self.current().answer(environ)
+        except StateError:
+            return None
 
     def _fresh(self) -> Picture:
-        row, shown = self._store.state(), self._published
+        row, shown = self._glance.row(), self._published
         if shown is None or self._is_due(row, shown.contents.row):
             contents = read(self._store, shown.contents if shown else NOTHING)
             self._published = shown = Picture(contents, shown)
             self._published_at = self._clock()
+        self._glance.trust()
         return shown
 
     def _is_due(self, row: StateRow, shown: StateRow) -> bool:

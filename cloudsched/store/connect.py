@@ -15,10 +15,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote, unquote
 
 from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, select, update
@@ -27,7 +27,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
 from cloudsched.errors import ConfigError, MissingExtra, StateMismatch, StateTakenOver, StateUnavailable
-from cloudsched.store import locks, tables
+from cloudsched.store import locks, pulse, tables
 from cloudsched.store.failures import translated
 
 WRITE_WAIT_SECONDS = 5.0
@@ -175,9 +175,9 @@ class Store:
         A transaction that touched no topic leaves the index alone. Raises StateUnavailable after `wait_seconds` of
         waiting for other writers, StateTakenOver when another engine has begun its epoch.
         """
-        with self._translating(), self._exclusively(wait_seconds), self._engine.connect() as connection:
+        with self._translating(), self._exclusively(wait_seconds) as lock, self._engine.connect() as connection:
             connection = connection.execution_options(cloudsched_write=True)
-            with connection.begin():
+            with ExitStack() as committing, connection.begin():
                 row = select(*_GUARDS).with_for_update()
                 index, schema, epoch = connection.execute(row).one()
                 if self._schema not in (None, schema):
@@ -188,6 +188,7 @@ class Store:
                 writing = Writing(connection, index + 1)
                 yield writing
                 _advance(writing)
+                committing.enter_context(pulse.beating(lock))
 
     def begin_epoch(self) -> int:
         """Make this store this process's engine's: every later write of an older one fails. Returns the new epoch."""
@@ -257,8 +258,8 @@ class Store:
         )
 
     @contextmanager
-    def _exclusively(self, wait_seconds: float) -> Iterator[None]:
-        """Hold the right to write: within this process, then among processes (SQLite only)."""
+    def _exclusively(self, wait_seconds: float) -> Iterator[IO[str] | None]:
+        """Hold the right to write: within this process, then among processes (SQLite only); gives the lock file."""
         if self._writer == threading.get_ident():
             raise RuntimeError("A write transaction inside another of the same thread would wait for itself.")
         if not self._thread_lock.acquire(timeout=wait_seconds):
@@ -266,10 +267,10 @@ class Store:
         self._writer = threading.get_ident()
         try:
             if self.path is None:
-                yield
+                yield None
             else:
-                with locks.exclusive(self.directory / "state.lock", wait_seconds):
-                    yield
+                with locks.exclusive(self.directory / locks.WRITE_LOCK, wait_seconds) as file:
+                    yield file
         finally:
             self._writer = None
             self._thread_lock.release()

@@ -18,21 +18,21 @@ from typing import IO, Any
 from cloudsched.errors import StateHeld, StateUnavailable
 
 _POLL_SECONDS = 0.002
-ENGINE_LOCK = "engine.lock"
+WRITE_LOCK, ENGINE_LOCK = "state.lock", "engine.lock"
 
 
 @contextmanager
-def exclusive(path: Path, wait_seconds: float) -> Iterator[None]:
-    """Hold `path` exclusively. Raises StateUnavailable when it is not to be had within `wait_seconds`."""
-    with _opened(path) as file:
+def exclusive(path: Path, wait_seconds: float) -> Iterator[IO[str]]:
+    """Hold `path` exclusively; gives the file. Raises StateUnavailable when it is not to be had in `wait_seconds`."""
+    with opened(path) as file:
         if not _acquire(file, wait_seconds):
             raise StateUnavailable("The state is busy: another process did not finish writing in time.")
-        yield
+        yield file
 
 
 def hold_engine(directory: Path) -> IO[str]:
     """Take the engine's place for as long as the returned file stays open. Raises StateHeld naming the holder."""
-    file = _opened(directory / ENGINE_LOCK)
+    file = opened(directory / ENGINE_LOCK)
     # A probe by engine_holder() lasts microseconds: a short wait outlasts it, a real holder does not let go.
     if not _acquire(file, 0.2):
         holder = _read(file)
@@ -49,7 +49,7 @@ def engine_holder(directory: Path) -> str | None:
     path = directory / ENGINE_LOCK
     if not path.exists():
         return None
-    with _opened(path) as file:
+    with opened(path) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -67,7 +67,8 @@ def words(process: Mapping[str, Any]) -> str:
     return f"process {process['pid']} on {process['host']} since {process['since']}"
 
 
-def _opened(path: Path) -> IO[str]:
+def opened(path: Path) -> IO[str]:
+    """A lock file, made where there is none. Raises StateUnavailable."""
     try:
         return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+", encoding="utf-8")
     except OSError as ex:

@@ -2,32 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import falcon
 
 from cloudsched.web import errors
 from cloudsched.web.auth import Auth
-from cloudsched.web.log import RequestLog
+from cloudsched.web.log import NO_SNIFFING, RequestLog, request_id
 from cloudsched.web.negotiate import TEXT
+from cloudsched.web.ready import Lookup
 from cloudsched.web.routing import RawRouter
 from cloudsched.web.traffic import Traffic
 
-WSGIApp = falcon.App[falcon.Request, falcon.Response]
+StartResponse = Callable[..., Any]
+
+
+class WSGIApp(falcon.App[falcon.Request, falcon.Response]):
+    """Falcon's application behind what is ready: `ready` finds an answer, which is counted by `traffic`.
+
+    `ready` is for applications that ask nothing of who reads and log no success; None answers everything by Falcon.
+    """
+
+    ready: Lookup | None = None
+    traffic: Traffic
+
+    def __call__(self, env: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        method = env["REQUEST_METHOD"]
+        if self.ready is None or method not in ("GET", "HEAD"):
+            return super().__call__(env, start_response)
+        began = time.monotonic()
+        found = self.ready(env)
+        if found is None:
+            return super().__call__(env, start_response)
+        own = (("X-Request-ID", request_id(env)), NO_SNIFFING)
+        known = env.get("HTTP_IF_NONE_MATCH")
+        if known is not None and found.is_known(known):
+            start_response("304 Not Modified", [*found.without_body, *own])
+            self.traffic.add(method, 304, time.monotonic() - began)
+            return []
+        start_response("200 OK", [*found.with_body, *own])
+        self.traffic.add(method, 200, time.monotonic() - began)
+        return [found.body] if method == "GET" else []
 
 
 def build(
-    routes: Mapping[str, object], auth: Auth, access_log: str = "errors", traffic: Traffic | None = None
+    routes: Mapping[str, object],
+    auth: Auth,
+    access_log: str = "errors",
+    traffic: Traffic | None = None,
+    ready: Lookup | None = None,
 ) -> WSGIApp:
     """An application that answers `routes` (URI template to resource) to whom `auth` lets in.
 
     `access_log` is `errors` or `all`; `traffic` counts what is answered. Fields of a template reach the resource's
-    methods by name, decoded once.
+    methods by name, decoded once. `ready` finds answers that need no resource.
     """
     # The log comes first, so that what `auth` refuses is named and logged like any other request.
+    traffic = traffic or Traffic()
     middleware: Any = [RequestLog(access_log, traffic), auth]
-    app: WSGIApp = falcon.App(router=RawRouter(), media_type=TEXT, middleware=middleware)
+    app = WSGIApp(router=RawRouter(), media_type=TEXT, middleware=middleware)
+    app.traffic = traffic
+    if auth.asks_readers_nothing and access_log == "errors":
+        app.ready = ready
     for kind in (Exception, falcon.HTTPError):
         app.add_error_handler(kind, errors.handle)
     for template, resource in routes.items():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import random
 import re
 import time
-import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from falcon import Request, Response
@@ -16,6 +17,14 @@ from cloudsched.web.traffic import Traffic
 
 _log = logging.getLogger("cloudscheduler.access")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
+
+
+def request_id(environ: Mapping[str, Any]) -> str:
+    """The name of a request: the client's own where it is one word of at most 64 characters, else a new one."""
+    sent = environ.get("HTTP_X_REQUEST_ID", "")
+    return sent if _REQUEST_ID.fullmatch(sent) else f"{random.getrandbits(128):032x}"
 
 
 class RequestLog:
@@ -29,11 +38,10 @@ class RequestLog:
 
     def process_request(self, req: Request, resp: Response) -> None:
         """Name the request and note when it began."""
-        sent = req.get_header("X-Request-ID") or ""
-        req.context.request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+        req.context.request_id = request_id(req.env)
         req.context.began = time.monotonic()
         resp.set_header("X-Request-ID", req.context.request_id)
-        resp.set_header("X-Content-Type-Options", "nosniff")
+        resp.set_header(*NO_SNIFFING)
 
     def process_response(self, req: Request, resp: Response, resource: Any, req_succeeded: bool) -> None:
         """Count and log the request."""
