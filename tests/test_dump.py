@@ -320,6 +320,7 @@ WRONG: dict[str, tuple[int, str, str]] = {
         document(OPERATION, {**WISH, "aspect": "vm_slots", "value": {"slots": 1}}),
         r"must be an object of 'slots' \(a whole number of 64 bits\), 'file'",
     ),
+    "proxy": (2, document({**QUEUED, "proxy": {"password": "x"}}), "'proxy' has no field 'password'; it has x509user"),
     "same key": (4, document(CLOUD, VM_LINE, CLOUD), "this cloud has come before: name 'c'"),
     "same shape": (3, document(*[{"kind": "shape", "user": "a"}] * 2), "this shape has come before"),
     "no operation": (2, document(WISH), "this wish belongs to operation 1, which must come before it"),

@@ -68,6 +68,14 @@ def test_added_jobs_are_numbered(queue: SQLQueue) -> None:
     assert taken[2]["arguments"] == ["2.x", {"deep": "2"}]
 
 
+def test_what_a_job_says_of_its_proxy_is_kept(queue: SQLQueue) -> None:
+    carries = Job("", SHAPE, x509userproxy="/home/alice/proxy", myproxy_server="px", proxy_renew_time="5")
+    queue.add("a", [QueuedJob(carries, {}), job()], 100)
+    first, second = every(queue)
+    assert (first.x509userproxy, first.myproxy_server, first.proxy_renew_time) == ("/home/alice/proxy", "px", "5")
+    assert (second.x509userproxy, second.proxy_renew_time) == (None, "12")
+
+
 def test_a_repeated_token_adds_nothing(queue: SQLQueue) -> None:
     assert queue.add("a", [job()], 100) == (1, 1)
     assert queue.add("a", [job(), job()], 500) == (1, 1)

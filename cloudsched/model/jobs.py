@@ -114,6 +114,13 @@ class Job:
     `hold_reason` also tells why a job was removed."""
 
 
+PROXY_FIELDS: tuple[str, ...] = (
+    *("x509userproxy", "x509userproxysubject", "original_x509userproxy", "proxy_renew_time"),
+    *("myproxy_server", "myproxy_server_port", "myproxy_creds_name"),
+)
+"""What a job says of its X.509 proxy when it is submitted."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobGroup:
     """Jobs that only their ids tell apart, with their number: what the planner sees of the queue."""

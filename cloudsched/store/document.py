@@ -16,7 +16,7 @@ from sqlalchemy import Table
 
 from cloudsched.errors import DocumentError
 from cloudsched.model.clouds import Cloud
-from cloudsched.model.jobs import SHAPE_FIELDS, Job, JobStatus, Machine, Shape
+from cloudsched.model.jobs import PROXY_FIELDS, SHAPE_FIELDS, Job, JobStatus, Machine, Shape
 from cloudsched.model.snapshot import Heartbeat, Polled
 from cloudsched.model.vms import VM
 from cloudsched.model.wishes import Aspect, Outcome
@@ -131,6 +131,7 @@ class _QueuedJob:
     vm: str | None = None
     slot: int | None = None
     attempt: int = 0
+    proxy: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,9 @@ def _queued_problem(values: Mapping[str, Any]) -> str:
     environment = values["spec"].get("environment", {})
     if not fits(environment, dict[str, str] | None):
         return "the 'environment' in 'spec' must be an object of texts, or null where it was left out"
+    strange = sorted(set(values.get("proxy", {})) - set(PROXY_FIELDS))
+    if strange:
+        return f"'proxy' has no field {strange[0]!r}; it has {', '.join(PROXY_FIELDS)}"
     running = values.get("job_status", JobStatus.IDLE) == JobStatus.RUNNING
     leased = [values.get(name) is not None for name in ("vm", "slot")]
     return "" if leased == [running, running] else "a running job (job_status 2) has 'vm' and 'slot', any other neither"

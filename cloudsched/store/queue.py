@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 
 from cloudsched.model.adapters import Lease, QueuedJob
-from cloudsched.model.jobs import Job, JobStatus
+from cloudsched.model.jobs import PROXY_FIELDS, Job, JobStatus
 from cloudsched.model.vms import VM
 from cloudsched.store import jobs, tables
 from cloudsched.store.connect import Store, Writing
@@ -236,6 +236,7 @@ def _new_row(queued: QueuedJob, cluster: int, proc: int, change: int, now: int) 
         "priority": queued.job.priority,
         "job_status": JobStatus.HELD if held else JobStatus.IDLE,
         "spec": _substituted(queued.spec, {"$(Cluster)": str(cluster), "$(ClusterId)": str(cluster)}),
+        "proxy": {name: value for name in PROXY_FIELDS if (value := getattr(queued.job, name)) is not None},
         "hold_reason": queued.job.hold_reason,
         "submitted_at": now,
         "attempt": 0,
@@ -298,6 +299,7 @@ def _job(row: Any) -> Job:
         exit_code=row.exit_code,
         submitted_at=row.submitted_at,
         finished_at=row.finished_at,
+        **row.proxy,
     )
 
 

@@ -340,6 +340,7 @@ queue_jobs = _table(
     _int("priority"),
     _int("job_status", index=True),
     _json("spec"),
+    Column("proxy", Json, nullable=False, server_default="{}"),
     _text("hold_reason"),
     _int("exit_code", nullable=True),
     _int("submitted_at"),

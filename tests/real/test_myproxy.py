@@ -22,6 +22,7 @@ from cloudsched.model.wishes import Aspect, OutcomeState
 from cloudsched.policy.proxies import ends_at
 from cloudsched.store import Store, verbs
 from tests.real.debs import unpacked
+from tests.whole_bench import Site, a_site, eventually
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("myproxy")]
 
@@ -205,3 +206,38 @@ def test_a_renewer_whom_the_server_does_not_know_is_refused(store: Store, server
     built = submitted(made, server, server.proxy(tmp_path / "proxy", 20))
     state, detail = refreshed(made, built, Aspect.JOB_PROXY)
     assert (state, detail["renewed"]) == (OutcomeState.FAILED, 0)
+
+
+@pytest.fixture
+def site(tmp_path: Path, server: MyProxy) -> Iterator[Site]:
+    """An installation that renews at the server."""
+    with a_site(tmp_path / "home", MYPROXY_LOGON_COMMAND=server.logon("scheduler")) as made:
+        made.start()
+        yield made
+
+
+@pytest.mark.parametrize("asked", ["job_proxy", "vm_proxy"])
+def test_the_verb_over_http(site: Site, server: MyProxy, tmp_path: Path, asked: str) -> None:
+    target = f"/users/{ME}?refresh={asked}"
+    site.submit("true")
+    eventually(lambda: site.jobs(), "the user is known")
+    status, body = site.ask("admin", "POST", target)
+    word, said = {"job_proxy": ("job", "Job"), "vm_proxy": ("VM", "VM")}[asked]
+    assert status == 409
+    assert body.strip() == f"User {ME} has no proxy to refresh: no {word} of {ME} carries one."
+    proxy = server.proxy(tmp_path / "proxy", 20)
+    values = {"Server": "localhost", "ServerPort": server.port, "CredsName": "creds", "RenewalTime": 5}
+    lines = [f'+CSMyProxy{name} = "{value}"' for name, value in values.items()]
+    site.submit("sleep 300", f'+x509userproxy = "{proxy}"', *lines)
+    eventually(lambda: site.get("/jobs.json?state=running")["jobs"], "the job runs")
+    status, body = site.ask("admin", "POST", target)
+    assert (status, body.strip()) == (200, f"Refreshed the {word} proxies of user {ME}.")
+    assert eventually(lambda: [hours_left(end) for end in _ends(site, asked)], "its end is shown") == [5]
+    done = site.run("cloud_admin", "-u", ME, "-p", asked.removesuffix("_proxy"))
+    assert (done.returncode, done.stdout.strip()) == (0, f"Refreshing {said} proxies for user {ME}.")
+
+
+def _ends(site: Site, asked: str) -> list[str]:
+    """When the proxies end that are carried by jobs or by VMs, as shown."""
+    holders = site.vms() if asked == "vm_proxy" else site.get("/jobs.json?state=running")["jobs"]
+    return [end for each in holders if (end := each["x509userproxy_expiry_time"]) not in (None, "None")]

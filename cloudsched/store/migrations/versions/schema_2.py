@@ -1,4 +1,4 @@
-"""Schema 2: the state row tells which process is its engine, a cloud what trouble it is in."""
+"""Schema 2: each line below says which table learns what."""
 
 from __future__ import annotations
 
@@ -13,3 +13,4 @@ def upgrade() -> None:
     """From schema 1."""
     op.add_column("state", sa.Column("engine", sa.Text, nullable=False, server_default=""))
     op.add_column("clouds", sa.Column("trouble", sa.Text))
+    op.add_column("queue_jobs", sa.Column("proxy", sa.Text, nullable=False, server_default="{}"))
