@@ -36,6 +36,9 @@ US = "cloudsched"
 
 RETIRING = "Retiring"
 
+DRAIN_REASON = "The scheduler retires this VM."
+"""By which we know our own drains from an administrator's, who may drain a VM as he likes."""
+
 _CONTROL_SECONDS = 300
 _AGAIN_SECONDS = 30.0
 _MOST_ANSWERS = 1000
@@ -87,7 +90,7 @@ class HTCondorBatch:
         lost = self._still_lost()
         alive = [ad for ad in slots if _vm_of(ad) not in lost]
         self._stop_masters(masters, {_vm_of(ad) for ad in slots})
-        self._drain_again(alive, masters)
+        self._correct(alive, masters)
         if self._settings.forget_lost and (len(alive) < len(slots) or any(_vm_of(ad) in lost for ad in masters)):
             self._invalidate(lost)
         addresses = masters_by_machine(masters)
@@ -164,14 +167,34 @@ class HTCondorBatch:
             with self._seen:
                 self._drained_at.pop(uid, None)
 
-    def _drain_again(self, slots: Sequence[Ad], masters: Sequence[Ad]) -> None:
-        """A startd that was started again while its VM retires has forgotten it, and would go on for ever."""
+    def _correct(self, slots: Sequence[Ad], masters: Sequence[Ad]) -> None:
+        """Tell the startds that do not do what their VMs' records say.
+
+        One that was started again while its VM retires has forgotten it, and would go on for ever; one whose VM was
+        reset while it drains would leave all the same.
+        """
         for uid in {_vm_of(ad) for ad in slots} - {""}:
-            vm = self._settings.vm(uid)
-            if vm is not None and vm.override_status == RETIRING:
-                outcome = self._retired(vm, [ad for ad in slots if _vm_of(ad) == uid], masters)
-                if outcome.error:
-                    log.warning("%s is retiring and cannot be told so again: %s", uid, outcome.error)
+            vm, own = self._settings.vm(uid), [ad for ad in slots if _vm_of(ad) == uid]
+            if vm is None:
+                continue
+            retiring = vm.override_status == RETIRING
+            error = self._retired(vm, own, masters).error if retiring else self._kept(uid, own)
+            if error:
+                log.warning("%s cannot be told what to do: %s", uid, error)
+
+    def _kept(self, uid: str, slots: Sequence[Ad]) -> str:
+        """End a drain of ours; the sentence why not, or empty."""
+        drained = next((ad for ad in slots if ad.get("draining") is True), None)
+        if drained is None or drained.get("drainreason") != DRAIN_REASON:
+            return ""
+        try:
+            self._pool.undrain(drained, self._control(uid))
+        except BatchError as ex:
+            return str(ex)
+        with self._seen:
+            self._drained_at.pop(uid, None)
+        log.info("%s no longer retires and takes jobs again.", uid)
+        return ""
 
     def _retired(self, vm: VM, slots: Sequence[Ad], masters: Sequence[Ad]) -> RetireOutcome:
         now = self._clock()
@@ -181,7 +204,7 @@ class HTCondorBatch:
             return RetireOutcome(vm.uid)
         try:
             master = next((ad for ad in masters if ad.get("machine") == slots[0].get("machine")), None)
-            self._pool.drain(slots[0], master, "The scheduler retires this VM.", self._control(vm.uid))
+            self._pool.drain(slots[0], master, DRAIN_REASON, self._control(vm.uid))
         except BatchError as ex:
             return RetireOutcome(vm.uid, str(ex))
         with self._seen:

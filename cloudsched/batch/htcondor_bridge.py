@@ -147,6 +147,9 @@ class Bindings:
     def drain(self, slot: Ad, master: Ad | None, reason: str, token: str) -> None:
         self._pool.call("drain", address=slot.get("myaddress"), reason=reason, token=token)
 
+    def undrain(self, slot: Ad, token: str) -> None:
+        self._pool.call("undrain", address=slot.get("myaddress"), token=token)
+
     def stop_master(self, master: Ad, token: str) -> None:
         self._pool.call("stop_master", address=master.get("myaddress"), token=token)
 

@@ -16,12 +16,16 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from cloudsched.batch.htcondor_ads import JOB_ATTRIBUTES, MACHINE_ATTRIBUTES, MASTER_ATTRIBUTES, ORDER_ATTRIBUTE
 
 _ADDRESS = re.compile(r"<?\[?([\w.:-]+?)\]?:(\d+)")
 _DEFAULT_PORT = 9618
+
+OLDEST_BINDINGS = 25
+"""What the extra asks for (setup.py): htcondor2 of 24.0 cannot submit (IndexError in Schedd.submit)."""
+
 _OLD_SERVER = re.compile(r"\$CondorVersion: (\d+)\.(\d+)")
 
 
@@ -49,6 +53,12 @@ class Child:
         except (self._htcondor.HTCondorException, RuntimeError, ValueError, OSError, KeyError, TypeError) as ex:
             self._schedd = None
             yield {"error": self._explained(_TALKS_TO[call], " ".join(str(ex).split()))}
+        except Exception as ex:  # a defect of the bindings' own release; whoever waits must hear a sentence
+            self._schedd = None
+            yield {
+                "error": f"The HTCondor bindings {_release(self._htcondor)} fail at {call!r} "
+                f"({type(ex).__name__}: {' '.join(str(ex).split())}): install another release of them."
+            }
 
     def jobs(self, constraint: str) -> Iterator[dict[str, Any]]:
         """Every job that meets a constraint."""
@@ -132,6 +142,11 @@ class Child:
         with self._identity(token):
             startd = htcondor.Startd(self._classad.ClassAd({"MyAddress": address}))
             startd.drainJobs(htcondor.DrainType.Graceful, htcondor.CompletionType.Exit, reason=reason)
+
+    def undrain(self, address: str, token: str) -> None:
+        """Cancel every drain of a startd."""
+        with self._identity(token):
+            self._htcondor.Startd(self._classad.ClassAd({"MyAddress": address})).cancelDrainJobs()
 
     def stop_master(self, address: str, token: str) -> None:
         """Let a master whose startd has ended end too."""
@@ -252,6 +267,21 @@ def _started_at(ad: Mapping[str, Any]) -> int:
     return int(ad.get("DaemonStartTime", age))
 
 
+def _release(htcondor: Any) -> str:
+    """The release of the bindings, like 25.14.1."""
+    return next((word for word in str(htcondor.version()).split() if word[0].isdigit()), "of no release")
+
+
+def _too_old(htcondor: Any) -> str:
+    """What to change where the bindings are older than the extra asks for; empty where they are not."""
+    if not 0 < _major(str(htcondor.version())) < OLDEST_BINDINGS:
+        return ""
+    return (
+        f"The HTCondor bindings here are {_release(htcondor)}, and {OLDEST_BINDINGS} or newer are needed: pip install "
+        "--upgrade 'cloudsched[htcondor]', or remove them to use the condor_* commands."
+    )
+
+
 def _major(version: str) -> int:
     found = _OLD_SERVER.search(version)
     return int(found[1]) if found else 0
@@ -279,6 +309,7 @@ _CALLS: Mapping[str, Callable[..., Any]] = {
     "started_at": Child.started_at,
     "masters": Child.masters,
     "drain": Child.drain,
+    "undrain": Child.undrain,
     "stop_master": Child.stop_master,
     "invalidate": Child.invalidate,
     "settings": Child.settings,
@@ -286,7 +317,7 @@ _CALLS: Mapping[str, Callable[..., Any]] = {
 _TALKS_TO: Mapping[str, str] = {
     **dict.fromkeys(("jobs", "size", "history", "submit", "act"), "schedd"),
     **dict.fromkeys(("slots", "started_at", "masters", "invalidate"), "collector"),
-    **dict.fromkeys(("drain", "stop_master", "settings"), "startd"),
+    **dict.fromkeys(("drain", "undrain", "stop_master", "settings"), "startd"),
 }
 
 
@@ -302,9 +333,10 @@ def main() -> int:
             f"The HTCondor bindings cannot be imported ({' '.join(str(ex).split())}): mend them with pip install "
             "'cloudsched[htcondor]', or remove them to use the condor_* commands."
         )
-        for _ in sys.stdin:
-            print(json.dumps({"error": sentence}), file=out, flush=True)
-        return 1
+        return _refuse(sentence, out)
+    problem = _too_old(htcondor2)
+    if problem:
+        return _refuse(problem, out)
     child = Child(htcondor2, classad2)
     for line in sys.stdin:
         question = json.loads(line)
@@ -312,6 +344,13 @@ def main() -> int:
             out.write(json.dumps(answer) + "\n")
         out.flush()
     return 0
+
+
+def _refuse(sentence: str, out: TextIO) -> int:
+    """Answer every question with one sentence."""
+    for _ in sys.stdin:
+        print(json.dumps({"error": sentence}), file=out, flush=True)
+    return 1
 
 
 if __name__ == "__main__":

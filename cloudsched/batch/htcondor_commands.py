@@ -116,6 +116,9 @@ class Commands:
             self._off(str(slot.get("myaddress", "")), "startd", token)
             self.stop_master(master, token)
 
+    def undrain(self, slot: Ad, token: str) -> None:
+        self._run(self._remotely([*self._lines.drain, "-cancel", str(slot.get("machine", ""))]))
+
     def stop_master(self, master: Ad, token: str) -> None:
         self._off(str(master.get("masteripaddr") or master.get("myaddress", "")), "master", token)
 

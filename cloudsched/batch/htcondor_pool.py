@@ -38,6 +38,9 @@ class HTCondorPool(Protocol):
     def drain(self, slot: Ad, master: Ad | None, reason: str, token: str) -> None:
         """Let a slot's startd finish its jobs, take no new ones, and exit; `master` is that machine's, if known."""
 
+    def undrain(self, slot: Ad, token: str) -> None:
+        """Let a slot's startd, which drains, take jobs again."""
+
     def stop_master(self, master: Ad, token: str) -> None:
         """Let a master whose startd has ended end too."""
 

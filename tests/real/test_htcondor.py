@@ -22,7 +22,7 @@ from cloudsched.clouds.local import LocalCloud
 from cloudsched.config.options import JobDefaults
 from cloudsched.errors import BatchError
 from cloudsched.model.clouds import BootRequest
-from cloudsched.model.jobs import Job, JobDelta, JobOrder, JobStatus
+from cloudsched.model.jobs import Job, JobDelta, JobOrder, JobStatus, Machine
 from cloudsched.model.vms import VM
 from tests.real.condor import DOMAIN, CondorPool, commands, eventually, kill_vm, local_command, vm_environment
 
@@ -324,6 +324,48 @@ def test_a_restarted_collector_hides_no_machine(pool: CondorPool, make: Make, cl
         time.sleep(0.1)
     assert seen
     assert [names for names in seen if names != [before.name]] == []
+
+
+def slots_of(adapter: HTCondorBatch, uid: str) -> list[Machine]:
+    """The VM's own slots: those of earlier tests stay in the collector until they expire."""
+    return [each for each in adapter.machines() if each.vm == uid]
+
+
+def working(adapter: HTCondorBatch, cloud: LocalCloud, uid: str) -> VM:
+    """A VM that has joined and runs a job for as long as the test may last."""
+    vm = boot(cloud, adapter, uid)
+    submit(adapter, 'requirements = VMType =?= "x"\nrequest_memory = 100\nqueue')
+    eventually(lambda: any(each.global_job_id for each in slots_of(adapter, uid)), "a job runs on the VM")
+    return vm
+
+
+@pytest.mark.parametrize("by", ["bindings", "commands"])
+def test_a_vm_that_was_reset_takes_jobs_again(pool: CondorPool, make: Make, cloud: LocalCloud, by: str) -> None:
+    way = commands(pool) if by == "commands" else None
+    records: dict[str, VM] = {}
+    adapter = make(way, vm=records.get, collector=pool.collector, domain=DOMAIN, key=read_key(pool.key_file))
+    vm = working(adapter, cloud, f"vm-kept-{by}")
+    records[vm.uid] = replace(vm, override_status="Retiring")
+    eventually(lambda: any(each.retiring for each in slots_of(adapter, vm.uid)), "it drains as its record says")
+    records[vm.uid] = vm
+    eventually(lambda: not any(each.retiring for each in slots_of(adapter, vm.uid)), "the drain is cancelled")
+    submit(adapter, 'requirements = VMType =?= "x"\nrequest_memory = 100\nqueue')
+    eventually(lambda: len([each for each in slots_of(adapter, vm.uid) if each.global_job_id]) == 2, "both jobs run")
+
+
+def test_a_drain_of_the_pools_administrator_is_his(pool: CondorPool, make: Make, cloud: LocalCloud) -> None:
+    key, way = read_key(pool.key_file), Bindings(pool.environment, 15.0)
+    records: dict[str, VM] = {}
+    adapter = make(way, vm=records.get, collector=pool.collector, domain=DOMAIN, key=key)
+    vm = working(adapter, cloud, "vm-his")
+    slot = next(ad for ad in way.slots() if ad.get("state") and ad.get("cloudschedvm") == vm.uid)
+    token = key.derived(vm.uid).token(f"cloudsched@{DOMAIN}", int(time.time()), 300)
+    way.drain(slot, None, "kernel update", token)
+    records[vm.uid] = vm
+    eventually(lambda: any(each.retiring for each in slots_of(adapter, vm.uid)), "it drains")
+    for _ in range(20):
+        assert any(each.retiring for each in slots_of(adapter, vm.uid))
+        time.sleep(0.1)
 
 
 def test_nobody_but_us_may_drain_a_vm(pool: CondorPool, make: Make, cloud: LocalCloud) -> None:

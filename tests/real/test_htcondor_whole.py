@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import pytest
 
 from cloudsched import processes
 from tests.real.condor import DOMAIN, CondorPool, eventually, site_options, vm_environment
+from tests.real.debs import absent
 from tests.whole_bench import COMMANDS, Site, a_site, stopped
 
 pytest.importorskip("htcondor2")
@@ -175,6 +177,37 @@ def test_thirty_jobs_of_two_users_on_three_kinds_of_vm(site: Site, pool: CondorP
         follower.join()
     assert {"new", "idle", "running", "complete", "Running", "Retiring"} <= seen
     assert site.get("/developer-info.json")["problems"] == {}
+    assert stopped(scheduler) == 0
+
+
+OLD_BINDINGS = "24.0.24"
+
+
+@pytest.fixture(scope="module")
+def old_bindings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with bindings older than those we ask for, as a site may have them."""
+    place = tmp_path_factory.mktemp("bindings")
+    wanted = ["--quiet", "--disable-pip-version-check", "--no-deps", "--target", place, f"htcondor=={OLD_BINDINGS}"]
+    done = subprocess.run([sys.executable, "-m", "pip", "install", *wanted], capture_output=True, text=True)
+    if done.returncode:
+        absent(f"the old HTCondor bindings cannot be had: {done.stderr.strip()[-300:]}")
+    return place
+
+
+def test_bindings_that_are_too_old_are_named_and_all_else_works(
+    site: Site, old_bindings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(old_bindings))
+    scheduler = site.start()
+    sentence = (
+        f"The HTCondor bindings here are {OLD_BINDINGS}, and 25 or newer are needed: pip install --upgrade "
+        "'cloudsched[htcondor]', or remove them to use the condor_* commands."
+    )
+    eventually(lambda: "JobPoller" in site.get("/developer-info.json")["problems"], "the poll has failed")
+    assert site.get("/developer-info.json")["problems"]["JobPoller"] == sentence
+    assert sentence in site.said("cloud_status", "-d")
+    assert sentence in site.log()
+    assert [cloud["name"] for cloud in site.get("/clusters.json")["resources"]] == ["here"]
     assert stopped(scheduler) == 0
 
 
