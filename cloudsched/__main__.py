@@ -20,8 +20,9 @@ from cloudsched.config.load import NoCloudSource
 from cloudsched.engine import quickexit
 from cloudsched.engine.daemons import Daemons
 from cloudsched.engine.scheduler import Options, Scheduler
+from cloudsched.engine.takeover import take_over
 from cloudsched.errors import CloudschedError, ConfigError
-from cloudsched.store import Store, dump, locks, upgrade
+from cloudsched.store import Store, dump, locks, upgrade, v1
 from cloudsched.store.tables import SCHEMA_VERSION
 
 log = logging.getLogger(logs.NAME)
@@ -83,7 +84,11 @@ def _add_state_verbs(state: argparse.ArgumentParser) -> None:
     dumping.set_defaults(command="dump")
     loading = verbs.add_parser("load", help="read a dump into the state")
     loading.add_argument("file", metavar="FILE|-", help="a dump, or - for standard input")
-    loading.add_argument("--replace", action="store_true", help="replace a state that is not empty")
+    how = loading.add_mutually_exclusive_group()
+    how.add_argument("--replace", action="store_true", help="replace a state that is not empty")
+    how.add_argument(
+        "--from-v1", action="store_true", help="FILE is v1's /clusters.json: take its VMs over, at their clouds too"
+    )
     loading.set_defaults(command="load")
     upgrading = verbs.add_parser("upgrade", help="bring a state of an older release to this one's schema")
     upgrading.set_defaults(command="upgrade")
@@ -130,6 +135,8 @@ def _dump(options: argparse.Namespace) -> int:
 
 
 def _load(options: argparse.Namespace) -> int:
+    if options.from_v1:
+        return _take_over(options)
     settings = _configured(options).global_
     lines = dump.open_document("/dev/stdin" if options.file == "-" else options.file)
     with lines:
@@ -138,6 +145,23 @@ def _load(options: argparse.Namespace) -> int:
         store.close()
     print("Loaded " + (", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "nothing") + ".")
     return 0
+
+
+def _take_over(options: argparse.Namespace) -> int:
+    config = _clouded(_configured(options), options)
+    settings = config.global_
+    with dump.open_document("/dev/stdin" if options.file == "-" else options.file) as file:
+        found = v1.read(file.read(), options.file)
+    store = Store.open(settings.database_url, settings.state_dir)
+    try:
+        taken = take_over(store, config, found, int(time.time()))
+    finally:
+        store.close()
+    places = ", ".join(f"{count} on {cloud}" for cloud, count in sorted(taken.vms.items()))
+    print(f"Took {sum(taken.vms.values())} of {len(found)} VMs over{f': {places}' if places else ''}.")
+    for problem in taken.problems:
+        print(f"cloud_scheduler: {problem}", file=sys.stderr)
+    return 1 if taken.problems else 0
 
 
 def _upgrade(options: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 IMAGES = {"tiny": "11111111-1111-4111-8111-111111111111"}
 FLAVORS = {"small": ("1", 1, 512), "huge": ("2", 64, 512000)}
@@ -80,7 +80,7 @@ class Cloud:
         for verb, pattern, act in _ROUTES:
             found = re.fullmatch(pattern, path)
             if found and verb == method:
-                return act(self, found.groups(), query, body)
+                return act(self, tuple(map(unquote, found.groups())), query, body)
         return 404, {"itemNotFound": {"code": 404, "message": f"{method} {path} is not played"}}
 
 
@@ -199,6 +199,18 @@ def _show(cloud: Cloud, found: Any, *_: Any) -> Answer:
     return 200, {"server": server}
 
 
+def _describe(cloud: Cloud, found: Any, query: Any, body: Any) -> Answer:
+    cloud.servers[found[1]]["metadata"].update(body["metadata"])
+    return 200, {"metadata": cloud.servers[found[1]]["metadata"]}
+
+
+def _tag(cloud: Cloud, found: Any, *_: Any) -> Answer:
+    tags = cloud.servers[found[1]]["tags"]
+    status = 204 if found[2] in tags else 201
+    tags += [found[2]] if status == 201 else []
+    return status, None
+
+
 def _delete(cloud: Cloud, found: Any, *_: Any) -> Answer:
     status, document = _show(cloud, found)
     if status == 200:
@@ -220,6 +232,8 @@ _ROUTES: list[tuple[str, str, Callable[..., Answer]]] = [
     ("POST", r"/(one|two)/v2\.1/servers", _create),
     ("GET", r"/(one|two)/v2\.1/servers/detail", _list),
     ("GET", r"/(one|two)/v2\.1/servers/([^/]+)", _show),
+    ("POST", r"/(one|two)/v2\.1/servers/([^/]+)/metadata", _describe),
+    ("PUT", r"/(one|two)/v2\.1/servers/([^/]+)/tags/([^/]+)", _tag),
     ("DELETE", r"/(one|two)/v2\.1/servers/([^/]+)", _delete),
     ("POST", r"/(one|two)/v2\.1/servers/([^/]+)/action", _console),
     ("GET", r"/(one|two)/?", lambda cloud, found, *_: _images(cloud, found)),
@@ -279,7 +293,7 @@ def serving() -> Iterator[Cloud]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_DELETE = _handle
+        do_GET = do_POST = do_PUT = do_DELETE = _handle
 
     server = _Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

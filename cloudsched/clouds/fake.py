@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cloudsched.errors import BadRequirement, CloudError, QuotaExceeded, Transient
-from cloudsched.model.clouds import BootOutcome, BootRequest, DestroyOutcome, ObservedVM, VMStatus
+from cloudsched.model.clouds import AdoptOutcome, BootOutcome, BootRequest, DestroyOutcome, ObservedVM, VMStatus
 from cloudsched.model.vms import VM
 
 
@@ -21,7 +21,7 @@ class Script:
 
     `lag` listings pass before a boot shows. `quota` is how many VMs it holds, None for any number. `failure` is raised
     by every call, `boot_failures` meet the boots one by one. `bad_images` cannot be booted, `destroy_fails` are ids
-    that cannot be destroyed.
+    that cannot be destroyed, `foreign` the ids of VMs that somebody else has booted here.
     """
 
     lag: int = 0
@@ -30,6 +30,7 @@ class Script:
     boot_failures: tuple[CloudError | None, ...] = ()
     bad_images: frozenset[str] = frozenset()
     destroy_fails: frozenset[str] = frozenset()
+    foreign: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -71,6 +72,12 @@ class FakeCloud:
         with self._lock:
             return [self._destroyed(vm_id) for vm_id in vm_ids]
 
+    def adopt(self, vms: Sequence[VM]) -> list[AdoptOutcome]:
+        """List VMs that somebody else has booted here (Script.foreign) as ours from now on."""
+        self._fail()
+        with self._lock:
+            return [self._adopted(vm) for vm in vms]
+
     def set_status(self, uid: str, status: str) -> None:
         """Have a VM show a status from now on."""
         with self._lock:
@@ -108,6 +115,12 @@ class FakeCloud:
         if self.script.quota is not None and len(self._held.machines) >= self.script.quota:
             return QuotaExceeded(f"{self._name}: the quota of {self.script.quota} VMs is used up.")
         return None
+
+    def _adopted(self, vm: VM) -> AdoptOutcome:
+        if vm.id not in self.script.foreign:
+            return AdoptOutcome(vm.uid, BadRequirement(f"{self._name}: there is no VM {vm.id!r} to take over."))
+        self._held.machines.setdefault(vm.uid, _Machine(observed(vm)))
+        return AdoptOutcome(vm.uid)
 
     def _destroyed(self, vm_id: str) -> DestroyOutcome:
         if vm_id in self.script.destroy_fails:

@@ -27,7 +27,8 @@ from urllib.parse import quote
 
 from cloudsched import processes
 from cloudsched.errors import BadRequirement, CloudError, ConfigError, Transient
-from cloudsched.model.clouds import BootOutcome, BootRequest, DestroyOutcome, ObservedVM, VMStatus
+from cloudsched.model.clouds import AdoptOutcome, BootOutcome, BootRequest, DestroyOutcome, ObservedVM, VMStatus
+from cloudsched.model.vms import VM
 from cloudsched.processes import Process
 
 WORKER_COMMAND = (
@@ -108,6 +109,11 @@ class LocalCloud:
                 shutil.rmtree(record.directory, ignore_errors=True)
         problem = "some of the VM's processes do not end"
         return [DestroyOutcome(uid, Transient(f"{uid}: {problem}.") if uid in left else None) for uid in vm_ids]
+
+    def adopt(self, vms: Sequence[VM]) -> list[AdoptOutcome]:
+        """There is nothing to take over: v1 had no VMs on its own host."""
+        problem = f"{self._name}: VMs of a local cloud are processes of ours, and none is taken over."
+        return [AdoptOutcome(vm.uid, BadRequirement(problem)) for vm in vms]
 
     def _booted(self, request: BootRequest) -> BootOutcome:
         try:

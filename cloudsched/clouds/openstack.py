@@ -18,8 +18,9 @@ from typing import Any, TypeVar
 from cloudsched.clouds.openstack_login import Options, connections
 from cloudsched.clouds.openstack_region import Recipe, Region, Room
 from cloudsched.clouds.openstack_servers import Owner, first_made, observed, uid_of
-from cloudsched.errors import CloudError, Outage, QuotaExceeded, Transient
-from cloudsched.model.clouds import BootOutcome, BootRequest, DestroyOutcome, ObservedVM
+from cloudsched.errors import BadRequirement, CloudError, Outage, QuotaExceeded, Transient
+from cloudsched.model.clouds import AdoptOutcome, BootOutcome, BootRequest, DestroyOutcome, ObservedVM
+from cloudsched.model.vms import VM
 
 T = TypeVar("T")
 
@@ -94,6 +95,10 @@ class OpenStackCloud:
         except CloudError as ex:
             return [DestroyOutcome(each, ex) for each in vm_ids]
         return self._spread(lambda each: self._destroyed(each, made.get(each, each)), vm_ids)
+
+    def adopt(self, vms: Sequence[VM]) -> list[AdoptOutcome]:
+        """Put our tags and metadata on servers that another scheduler booted, in whichever region they are."""
+        return self._spread(self._adopted, vms)
 
     def console(self, vm_id: str) -> str:
         """The end of what a server wrote to its console. Raises CloudError."""
@@ -172,6 +177,16 @@ class OpenStackCloud:
                 log.warning("%s: two servers were made for %s; ending %s.", region.place, uid, surplus.id)
                 region.delete(surplus.id)
         return kept
+
+    def _adopted(self, vm: VM) -> AdoptOutcome:
+        try:
+            for region in self._regions.values():
+                if region.adopt(vm):
+                    return AdoptOutcome(vm.uid)
+        except CloudError as ex:
+            return AdoptOutcome(vm.uid, ex)
+        places = ", ".join(region.place for region in self._regions.values())
+        return AdoptOutcome(vm.uid, BadRequirement(f"{places}: there is no server {vm.id!r} to take over."))
 
     def _destroyed(self, vm_id: str, server_id: str) -> DestroyOutcome:
         try:

@@ -20,6 +20,7 @@ from cloudsched.clouds.openstack_errors import translated
 from cloudsched.clouds.openstack_servers import GONE, Owner, uid_of, uid_tag
 from cloudsched.errors import BadRequirement, Outage, QuotaExceeded
 from cloudsched.model.clouds import BootRequest
+from cloudsched.model.vms import VM
 
 OLDEST = (2, 53)
 """Nova of Pike (2017): tags can be given at creation and be listed by since 2.52."""
@@ -151,6 +152,26 @@ class Region:
         except BadRequirement:
             self._names.clear()  # what a name meant may have been replaced meanwhile
             raise
+
+    def adopt(self, vm: VM) -> bool:
+        """Mark a server that another scheduler booted as ours; false when it is not here.
+
+        The tags come last: a listing finds a server by them, and then believes the metadata. Raises BadRequirement for
+        a server of another installation.
+        """
+        with self._asking() as compute:
+            try:
+                found = compute.get_server(vm.id)
+            except NotFoundException:
+                return False
+            if found.status in GONE:
+                return False
+            if not (self._owner.has(found) or self._owner.may_have(found)):
+                raise BadRequirement(f"{self.place}: the server {vm.id!r} belongs to another installation.")
+            compute.set_server_metadata(found, **self._owner.marks(vm))
+            for tag in (*self._owner.tags, uid_tag(vm.uid)):
+                compute.add_tag_to_server(found, tag)
+        return True
 
     def delete(self, server_id: str) -> None:
         """End a server; one that is not there is no error."""

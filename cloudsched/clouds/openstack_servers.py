@@ -14,6 +14,7 @@ from typing import Any
 
 from cloudsched.clouds.openstack_errors import fault_sentence
 from cloudsched.model.clouds import BootRequest, ObservedVM, VMStatus
+from cloudsched.model.vms import VM
 
 LONGEST_TAG = 60
 LONGEST_VALUE = 255
@@ -53,7 +54,11 @@ class Owner:
         ours = (self.installation[:LONGEST_VALUE], self.cloud[:LONGEST_VALUE])
         return (given.get(f"{_PREFIX}installation"), given.get(f"{_PREFIX}cloud")) == ours
 
-    def marks(self, request: BootRequest) -> dict[str, str]:
+    def may_have(self, server: Any) -> bool:
+        """Whether a server is nobody's, as far as its metadata says."""
+        return f"{_PREFIX}installation" not in (server.metadata or {})
+
+    def marks(self, request: BootRequest | VM) -> dict[str, str]:
         """The metadata of a new server, from which a lost state can be made again."""
         values = {
             "installation": self.installation,

@@ -93,7 +93,7 @@ class Scheduler:
             limits.record_setting(writing, "log_level", self._config.logging.log_level)
             # v1's init script toggles before it stops the daemon: the flag must begin as off each time (PARITY 4.4).
             limits.record_setting(writing, "quick_exit", False)
-            self._installation = _installation(writing, self._config.global_.state_dir)
+            self._installation = installation(writing, self._config.global_.state_dir)
             self._install(writing, self._config.clouds)
         self._read_files()
         self._batch.start(self._polls.hurry)
@@ -265,7 +265,7 @@ class Scheduler:
                     log.error("%s", ex)
 
 
-def _installation(writing: Writing, directory: Path) -> str:
+def installation(writing: Writing, directory: Path) -> str:
     """The name that this installation's VMs carry everywhere, made at the first start.
 
     It is kept in the state and beside it, so that VMs are ours again after a lost state as well as a moved one.

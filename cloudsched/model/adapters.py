@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from cloudsched.model.clouds import BootOutcome, BootRequest, DestroyOutcome, ObservedVM
+from cloudsched.model.clouds import AdoptOutcome, BootOutcome, BootRequest, DestroyOutcome, ObservedVM
 from cloudsched.model.jobs import Job, JobDelta, JobOrder, JobOutcome, Machine, RetireOutcome
 from cloudsched.model.vms import VM
 
@@ -29,6 +29,13 @@ class CloudAdapter(Protocol):
 
     def destroy(self, vm_ids: Sequence[str]) -> list[DestroyOutcome]:
         """End VMs with all they run, one outcome per id, in order; an id already gone is success."""
+
+    def adopt(self, vms: Sequence[VM]) -> list[AdoptOutcome]:
+        """Make VMs ours that another scheduler booted, found by `id`: listed from now on, under `uid`.
+
+        One outcome per VM, in order; doing it twice is harmless. A VM that is not there, or is another
+        installation's, is a BadRequirement.
+        """
 
 
 class BatchAdapter(Protocol):

@@ -108,6 +108,14 @@ class DestroyOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class AdoptOutcome:
+    """What became of taking over one VM that another scheduler booted: no error means that it is listed as ours."""
+
+    uid: str
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedVM:
     """One VM as a cloud lists it now; `uid` is empty when the listing shows ours without our name."""
 

@@ -79,3 +79,9 @@ class VM:
     def shown_status(self) -> str:
         """What tables show: the override wins over the status (PARITY 2.5)."""
         return self.override_status if self.override_status is not None else self.status
+
+
+OWN_FIELDS = frozenset(
+    {"uid", "cloud", "position", "shape", "retired", "released", "destroying", "reason", "requested_until"}
+)
+"""The fields that v1 did not publish."""
