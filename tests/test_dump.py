@@ -15,6 +15,7 @@ from golden_state import golden
 from cloudsched.errors import Conflict, DocumentError, StateHeld
 from cloudsched.model.adapters import QueuedJob
 from cloudsched.model.clouds import Cloud
+from cloudsched.model.failures import VMFailure
 from cloudsched.model.jobs import SHAPE_FIELDS, Job, JobStatus, Machine, Shape
 from cloudsched.model.snapshot import Block, Polled
 from cloudsched.model.vms import VM
@@ -36,6 +37,7 @@ from cloudsched.store import (
     tables,
     tallies,
     verbs,
+    vm_failures,
     vms,
 )
 from cloudsched.store.document import KINDS
@@ -65,6 +67,7 @@ def fill(store: Store) -> None:
         limits.record_setting(writing, "quick_exit", None)
         polls.record_polls(writing, [Polled("VMPoller:ü", 5.0, 99.5, 100.0, 0.25, "no answer")])
         tallies.add_tallies(writing, [(("cloudsched_boots_total", "ü"), 3.0), (("cloudsched_idle", "x"), 0.5)])
+        vm_failures.record_failure(writing, VMFailure("u-9", "mouse", 100, "error", "No host.", console="ü\n"))
         history.record_minute(writing, 1000, {"vms": 3, "idle_cores": 0.5})
     fill_queue(store)
     fill_wishes(store)

@@ -21,7 +21,8 @@ class Script:
 
     `lag` listings pass before a boot shows. `quota` is how many VMs it holds, None for any number. `failure` is raised
     by every call, `boot_failures` meet the boots one by one. `bad_images` cannot be booted, `destroy_fails` are ids
-    that cannot be destroyed, `foreign` the ids of VMs that somebody else has booted here.
+    that cannot be destroyed, `foreign` the ids of VMs that somebody else has booted here. `console` is what every VM
+    has written.
     """
 
     lag: int = 0
@@ -31,6 +32,7 @@ class Script:
     bad_images: frozenset[str] = frozenset()
     destroy_fails: frozenset[str] = frozenset()
     foreign: frozenset[str] = frozenset()
+    console: str = ""
 
 
 @dataclass(slots=True)
@@ -65,6 +67,11 @@ class FakeCloud:
         self._fail()
         with self._lock:
             return [self._booted(request) for request in requests]
+
+    def console(self, vm_id: str) -> str:
+        """What the script says that VMs write."""
+        self._fail()
+        return self.script.console
 
     def destroy(self, vm_ids: Sequence[str]) -> list[DestroyOutcome]:
         """Destroy as the script lets it; an id that is not there is gone."""

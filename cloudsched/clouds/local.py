@@ -115,6 +115,11 @@ class LocalCloud:
         problem = f"{self._name}: VMs of a local cloud are processes of ours, and none is taken over."
         return [AdoptOutcome(vm.uid, BadRequirement(problem)) for vm in vms]
 
+    def console(self, vm_id: str) -> str:
+        """The end of what a VM's processes have written; empty for a VM that is not here."""
+        found = self._records(vm_id)
+        return _end(found[0].directory / "worker.log") if found else ""
+
     def _booted(self, request: BootRequest) -> BootOutcome:
         try:
             with self._lock:
@@ -323,9 +328,13 @@ def _bound_log(path: Path) -> None:
             os.truncate(path, 0)
 
 
-def _last_line(path: Path) -> str:
+def _end(path: Path) -> str:
     try:
-        lines = path.read_bytes()[-4096:].decode("utf-8", "replace").splitlines()
+        return path.read_bytes()[-4096:].decode("utf-8", "replace")
     except OSError:
         return ""
+
+
+def _last_line(path: Path) -> str:
+    lines = _end(path).splitlines()
     return lines[-1] if lines else ""

@@ -61,8 +61,8 @@ class Apply:
                 jobs.record_scheduled(writing, shape, priority, count)
             case actions.Explain(shape, reasons):
                 jobs.record_reasons(writing, shape, reasons)
-            case actions.Drop(uid):
-                self.endings.drop(writing, uid)
+            case actions.Drop(uid, reason):
+                self.endings.drop(writing, uid, reason)
             case actions.Settle(wish, state, detail):
                 operations.record_outcomes(writing, [Outcome(wish, state, detail, now)])
             case actions.Reload():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cloudsched.engine import postmortem
 from cloudsched.engine.bans import Bans
 from cloudsched.engine.boots import resolved_image
 from cloudsched.engine.calls import Call
@@ -55,11 +56,11 @@ class Endings:
                 changes.append({"uid": action.uid, "retired": True, "reason": action.reason})
         vms.record_fields(writing, changes)
 
-    def drop(self, writing: Writing, uid: str) -> None:
+    def drop(self, writing: Writing, uid: str, reason: str) -> None:
         """Forget a VM that no cloud knows; one whose boot has failed in so many words is counted already."""
         vm = vms.by_uid(writing.connection, uid)
         if vm is not None and not vm.reason:
-            tallies.add_tallies(writing, [((BOOT_FAILURES, vm.cloud, "lost"), 1.0)])
+            self._failed(writing, vm, {"cause": "lost", "reason": reason})
         vms.forget(writing, [uid])
 
     def destroy_calls(self, snapshot: Snapshot, actions: Sequence[Destroy]) -> list[Call]:
@@ -83,10 +84,13 @@ class Endings:
 
     def _destroy_call(self, cloud: str, part: Sequence[tuple[VM, Destroy]]) -> Call:
         adapter = self.places.cloud(cloud)
+        failed = {vm.uid: kind for vm, action in part if (kind := _boot_failure(vm, action))}
+        said: dict[str, str] = {}
 
         def work() -> list[DestroyOutcome]:
             if adapter is None:
                 raise LookupError(f"Cloud {cloud} is not usable.")
+            said.update(postmortem.consoles(adapter, [vm for vm, _ in part if vm.uid in failed]))
             outcomes = adapter.destroy([vm.id for vm, _ in part])
             self.places.batch.lost([vm.uid for (vm, _), end in zip(part, outcomes, strict=True) if end.error is None])
             return outcomes
@@ -95,6 +99,9 @@ class Endings:
             outcomes = [DestroyOutcome(vm.id, result) for vm, _ in part] if isinstance(result, Exception) else result
             for (vm, action), outcome in zip(part, outcomes, strict=True):
                 self._destroyed(writing, vm, action, outcome.error)
+                if outcome.error is None and vm.uid in failed:
+                    why = {"cause": failed[vm.uid], "reason": action.reason, "console": said.get(vm.uid, "")}
+                    self._failed(writing, vm, why)
 
         return Call(cloud, tuple(vm.uid for vm, _ in part), work, finish, self.call_seconds)
 
@@ -102,14 +109,16 @@ class Endings:
         if error is None:
             log.info("Destroyed %s on %s: %s", vm.id, vm.cloud, action.reason)
             vms.record_departed(writing, [vm], self.now(), LISTED_LATE_SECONDS)
-            kind = _boot_failure(vm, action)
-            tallies.add_tallies(writing, [((BOOT_FAILURES, vm.cloud, kind), 1.0)] if kind else [])
         else:
             sentence = failure_sentence(error)
             log.warning("Destroying %s on %s failed: %s", vm.id, vm.cloud, sentence)
             vms.record_fields(writing, [{"uid": vm.uid, "destroying": False, "reason": sentence}])
             self.hold_off(vm.uid, RETRY_SECONDS)
         self._settle(writing, action.wish, vm, "" if error is None else failure_sentence(error))
+
+    def _failed(self, writing: Writing, vm: VM, why: Mapping[str, str]) -> None:
+        tallies.add_tallies(writing, [((BOOT_FAILURES, vm.cloud, why["cause"]), 1.0)])
+        postmortem.record(writing, vm, postmortem.failure_of(vm, resolved_image(vm), why, self.now()))
 
     def _retire_call(self, pairs: Sequence[tuple[VM, Retire]]) -> Call:
         def work() -> list[RetireOutcome]:

@@ -46,6 +46,7 @@ def _routes(store: Store, config: Config, pictures: Pictures) -> dict[str, objec
         **dict.fromkeys(("/vms", "/vms/resources"), vms.VMs(pictures)),
         "/jobs": jobs.Jobs(pictures),
         "/failures": failures.Failures(pictures),
+        "/failures/vms": failures.VMFailures(store),
         "/developer-info": developer,
         "/developer_info": developer,
         "/thread-heart-beats": monitors.HeartBeats(store, settings),

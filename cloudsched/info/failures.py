@@ -1,10 +1,12 @@
-"""Failures: why jobs have no VM, and images that fail (I19)."""
+"""Failures: why jobs have no VM, images that fail (I19), and what became of VMs that were of no use."""
 
 from __future__ import annotations
 
 from cloudsched.info.page import PageOf, show
 from cloudsched.info.picture import Page, Picture, Pictures
 from cloudsched.render import documents, failures
+from cloudsched.store import Store
+from cloudsched.store.vm_failures import read_failures
 from cloudsched.web import Request, Response, params
 
 
@@ -30,6 +32,24 @@ def image(picture: Picture) -> Page:
 
 _PAGES: dict[str, PageOf] = {"boot": boot, "image": image}
 _TYPE = params.Parameter("type", params.word(*_PAGES), required=True)
+
+
+class VMFailures:
+    """VMs that were of no use. Their records lie outside the index: each request reads them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def on_get(self, req: Request, resp: Response) -> None:
+        """GET what became of VMs that never came up or never joined, newest first, with their consoles' ends."""
+        params.read(req)
+        with self._store.reading() as connection:
+            found = read_failures(connection)
+        page = Page(
+            text=lambda: failures.vm(found),
+            document=lambda: documents.encode(documents.vm_failures(found)),
+        )
+        show(req, resp, page)
 
 
 class Failures:

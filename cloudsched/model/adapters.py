@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from cloudsched.model.clouds import AdoptOutcome, BootOutcome, BootRequest, DestroyOutcome, ObservedVM
 from cloudsched.model.jobs import Job, JobDelta, JobOrder, JobOutcome, Machine, RetireOutcome
@@ -36,6 +36,14 @@ class CloudAdapter(Protocol):
         One outcome per VM, in order; doing it twice is harmless. A VM that is not there, or is another
         installation's, is a BadRequirement.
         """
+
+
+@runtime_checkable
+class Consoles(Protocol):
+    """A cloud adapter whose cloud keeps what VMs write to their consoles."""
+
+    def console(self, vm_id: str) -> str:
+        """The end of what a VM has written, empty where there is nothing. Raises CloudError."""
 
 
 class BatchAdapter(Protocol):

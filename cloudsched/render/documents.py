@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 
 from cloudsched.model.clouds import Cloud
+from cloudsched.model.failures import VMFailure
 from cloudsched.model.jobs import SHAPE_FIELDS, Job, Machine
 from cloudsched.model.snapshot import Heartbeat
 from cloudsched.model.vms import VM
@@ -181,6 +183,11 @@ def boot_failures(listed: Iterable[Job], of_shape: Reasons) -> Document:
 def image_failures(clouds: Iterable[Cloud]) -> Document:
     """Which images fail where."""
     return {"clouds": [{"name": each.name, "images": each.failed_images} for each in clouds if each.failed_images]}
+
+
+def vm_failures(found: Iterable[VMFailure]) -> Document:
+    """What became of VMs that were of no use."""
+    return {"vms": [asdict(each) for each in found]}
 
 
 def shares(diff: Shares, current: Shares, desired: Shares) -> Document:

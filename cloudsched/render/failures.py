@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from cloudsched.model.clouds import Cloud
+from cloudsched.model.failures import VMFailure
 from cloudsched.model.jobs import Job, JobStatus
 from cloudsched.render.cells import cell
 
 Reasons = Mapping[str, Sequence[str]]
 """Why the waiting jobs of a shape have no VM, by the shape's key."""
 
+_CONSOLE_LINES = 5
 _WAITING = frozenset({JobStatus.NEW, JobStatus.IDLE})
 
 
@@ -35,6 +37,17 @@ def image(clouds: Iterable[Cloud]) -> str:
     return "Image Failure List\n" + "".join(
         _entry("Cloud", cloud.name, "Image: ", cloud.failed_images) for cloud in failing
     )
+
+
+def vm(found: Iterable[VMFailure]) -> str:
+    """VMs that were of no use, each with the last lines of its console."""
+    return "VM Failure List\n" + "".join(
+        _entry("VM", each.uid, "", (f"{each.cloud}: {each.reason}", *_last_lines(each.console))) for each in found
+    )
+
+
+def _last_lines(console: str) -> list[str]:
+    return [f"| {line}" for line in console.splitlines()[-_CONSOLE_LINES:]]
 
 
 def _entry(kind: str, name: str, prefix: str, lines: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from sqlalchemy import Table
 
 from cloudsched.errors import DocumentError
 from cloudsched.model.clouds import Cloud
+from cloudsched.model.failures import VMFailure
 from cloudsched.model.jobs import PROXY_FIELDS, SHAPE_FIELDS, Job, JobStatus, Machine, Shape
 from cloudsched.model.snapshot import Heartbeat, Polled
 from cloudsched.model.vms import VM
@@ -248,6 +249,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("poll", Polled, tables.polls, "name"),
     Kind("tally", _Tally, tables.tallies, "key"),
     Kind("history", _Minute, tables.history, "minute"),
+    Kind("vm_failure", VMFailure, tables.vm_failures, "uid"),
     Kind("cloud", Cloud, tables.clouds, "name", problem=_cloud_problem),
     Kind("vm", VM, tables.vms, "uid", derived={"uservmtype": lambda line: f"{line['user']}:{line['vmtype']}"}),
     Kind("departed", _Departed, tables.departed, "uid"),

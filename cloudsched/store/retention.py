@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import and_, delete, exists, func, or_, select, update
 
 from cloudsched.model.wishes import LASTING
-from cloudsched.store import jobs, tables
+from cloudsched.store import jobs, tables, vm_failures
 from cloudsched.store.connect import Writing
 
 _STEP = 500
@@ -32,7 +32,7 @@ def prune_operations(writing: Writing, now: int, days: int) -> None:
 
 
 def prune_engine(writing: Writing, now: int, days: int) -> list[str]:
-    """Engine: forget some old finished jobs, orphaned outcomes, unused shapes, surplus tombstones.
+    """Engine: forget some old finished jobs, failures of VMs, orphaned outcomes, unused shapes, surplus tombstones.
 
     Returns the ids of the jobs forgotten, so that the batch's own queue can forget them too.
     """
@@ -41,6 +41,7 @@ def prune_engine(writing: Writing, now: int, days: int) -> list[str]:
     found = list(writing.connection.execute(orphans).scalars())
     if found:
         writing.connection.execute(delete(outcomes).where(outcomes.c.wish.in_(found)))
+    vm_failures.prune_failures(writing, now - days * 86400)
     gone = jobs.prune_finished(writing, now - days * 86400, _STEP)
     jobs.prune_shapes(writing)
     _prune_tombstones(writing)

@@ -285,6 +285,21 @@ tallies = _table("tallies", _text("key", primary_key=True), _float("value"), _re
 
 history = _table("history", _int("minute", primary_key=True, autoincrement=False), _json("counts"))
 
+vm_failures = _table(
+    "vm_failures",
+    _text("uid", primary_key=True),
+    _text("cloud"),
+    _int("failed_at"),
+    _text("cause"),
+    _text("reason"),
+    _text("id"),
+    _text("user"),
+    _text("vmtype"),
+    _text("image"),
+    _text("flavor"),
+    _text("console"),
+)
+
 tombstones = _table(
     "tombstones",
     _text("topic", primary_key=True),

@@ -14,3 +14,11 @@ def upgrade() -> None:
     op.add_column("state", sa.Column("engine", sa.Text, nullable=False, server_default=""))
     op.add_column("clouds", sa.Column("trouble", sa.Text))
     op.add_column("queue_jobs", sa.Column("proxy", sa.Text, nullable=False, server_default="{}"))
+    op.create_table(
+        "vm_failures",
+        sa.Column("uid", sa.Text, primary_key=True),
+        sa.Column("cloud", sa.Text, nullable=False),
+        sa.Column("failed_at", sa.BigInteger().with_variant(sa.Integer, "sqlite"), nullable=False),
+        *(sa.Column(name, sa.Text, nullable=False) for name in ("cause", "reason", "id", "user", "vmtype")),
+        *(sa.Column(name, sa.Text, nullable=False) for name in ("image", "flavor", "console")),
+    )
