@@ -215,6 +215,7 @@ class Global:
     verb_wait_seconds: int = _new(30, SECONDS, "How long a verb waits for its outcome before it answers 202.")
     wait_seats: int = _new(24, COUNT, "How many verbs wait at once; more are answered 202 without waiting.")
     threads: int = _new(32, whole(1, 1000), "Threads of each daemon; wait_seats + 8 is a good number.")
+    waitress_tuning: bool = _new(True, BOOLEAN, "Off serves by Waitress as it comes, much slower with many clients.")
     access_log: str = _new("errors", word("errors", "all"), "Which requests are logged.")
     history_days: int = _new(30, whole(1, 36500, unit="days"), "Finished jobs and operations are deleted after this.")
     guard_vms: int = _ignored(0, COUNT, _LATER)

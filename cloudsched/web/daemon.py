@@ -75,7 +75,7 @@ def follow_level(store: Store, stop: threading.Event | None = None) -> None:
 def _endpoint(daemon: Daemon, config: Config, with_parent: bool) -> Endpoint:
     settings = config.global_
     listen, port = getattr(settings, f"{daemon.kind}_listen"), getattr(settings, f"{daemon.kind}_server_port")
-    return Endpoint(listen, port, settings.threads, with_parent=with_parent)
+    return Endpoint(listen, port, settings.threads, settings.waitress_tuning, with_parent)
 
 
 def parser(daemon: Daemon) -> argparse.ArgumentParser:

@@ -11,7 +11,6 @@ import socket
 import stat
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from waitress.server import create_server
 
 from cloudsched.errors import ConfigError
 from cloudsched.web.app import WSGIApp
+from cloudsched.web.channel import TunedChannel
 from cloudsched.web.params import BODY_LIMIT
 
 TUNING: dict[str, Any] = {
@@ -35,10 +35,9 @@ TUNING: dict[str, Any] = {
     "log_socket_errors": False,
     "channel_request_lookahead": 1,
     "outbuf_overflow": 1 << 26,
-    "send_bytes": 1 << 16,
 }
-"""Waitress's settings that are not its defaults. The lookahead lets a waiting verb see that its client has left. With
-one send per answer (`send_bytes`) the main loop does not spin against its workers; documents stay in memory."""
+"""Waitress's settings that are not its defaults. The lookahead lets a waiting verb see that its client has left;
+documents stay in memory."""
 
 DRAIN_SECONDS = 5.0
 """How long answers that are under way may take after a stop was asked for."""
@@ -48,13 +47,14 @@ DRAIN_SECONDS = 5.0
 class Endpoint:
     """Where to listen: an address and a port (0: any free one), or `unix:PATH`; and with how many threads.
 
-    `with_parent`: standard input is a pipe from the process that started us; when it ends, so do we, and Ctrl-C, which
-    reaches us both, is the parent's to answer.
+    `tuned`: our own channel takes the place of Waitress's. `with_parent`: standard input is a pipe from the process
+    that started us; when it ends, so do we, and Ctrl-C, which reaches us both, is the parent's to answer.
     """
 
     listen: str
     port: int
     threads: int = 8
+    tuned: bool = True
     with_parent: bool = False
 
 
@@ -69,10 +69,8 @@ def serve(
     # Waitress warns whenever a request waits for a thread, which the access log shows better.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     listener = listening_socket(endpoint.listen, endpoint.port)
-    channels: dict[int, Any] = {}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "send_bytes", DeprecationWarning)
-        server = create_server(app, map=channels, sockets=[listener], threads=endpoint.threads, **TUNING)
+    server = made(app, listener, endpoint.threads, tuned=endpoint.tuned)
+    channels = server._map
     stop = threading.Event()
 
     def ask_to_stop(*_: object) -> None:
@@ -88,6 +86,14 @@ def serve(
         wasyncore.close_all(channels)
         if endpoint.listen.startswith("unix:"):
             Path(endpoint.listen.removeprefix("unix:")).unlink(missing_ok=True)
+
+
+def made(app: Callable[..., Any], listener: socket.socket, threads: int, *, tuned: bool = True) -> Any:
+    """A Waitress server on a bound socket, before its first turn; `tuned` gives it our channel."""
+    server = create_server(app, map={}, sockets=[listener], threads=threads, **TUNING)
+    if tuned:
+        server.channel_class = TunedChannel
+    return server
 
 
 def _loop(channels: dict[int, Any], done: Callable[[], bool]) -> None:

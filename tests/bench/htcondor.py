@@ -1,15 +1,14 @@
 """What following a long queue of a real schedd costs, against reading it whole, and what the engine keeps of it.
 
-Run by `make bench`; each line is `name value unit limit ok|short`.
+It has rounds of its own: each takes minutes, whatever the effort asked for.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 from cloudsched.batch.htcondor import HTCondorBatch, Settings
@@ -17,6 +16,7 @@ from cloudsched.batch.htcondor_ads import Rules
 from cloudsched.batch.htcondor_bridge import Bindings
 from cloudsched.config.options import JobDefaults
 from cloudsched.model.jobs import JobOrder
+from tests.bench.figure import Effort, Figure, seconds
 from tests.real.condor import CondorPool, condor_pool, eventually, site_options
 from tests.whole_bench import a_site
 
@@ -29,13 +29,6 @@ def resident_mb(pid: int) -> float:
     """A process's memory now, in MB."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def timed(call: Callable[[], object]) -> float:
-    """Seconds that a call takes."""
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
 
 
 def adapter(pool: CondorPool) -> HTCondorBatch:
@@ -62,11 +55,11 @@ def poll_ratio(pool: CondorPool) -> float:
         # What changed in the second of the last reading is read twice.
         time.sleep(2)
         found: list[int] = []
-        steady.append(timed(lambda found=found: found.append(len(batch.jobs().changed))))
+        steady.append(seconds(lambda found=found: found.append(len(batch.jobs().changed))))
         assert found == [CHANGES]
         reader = Bindings(pool.environment, 60.0)
         reader.size()
-        whole.append(timed(lambda reader=reader: reader.jobs(lambda ad: None)))
+        whole.append(seconds(lambda reader=reader: reader.jobs(lambda ad: None)))
         reader.close()
     batch.close()
     return min(steady) / min(whole)
@@ -90,18 +83,8 @@ def growth_mb(pool: CondorPool, home: Path) -> float:
         return resident_mb(scheduler.pid) - before
 
 
-def main() -> int:
-    """Print the figures; never fails on them."""
+def figures(effort: Effort) -> Iterator[Figure]:
+    """What a poll costs and what the engine keeps."""
     with condor_pool() as pool, tempfile.TemporaryDirectory() as home:
-        report(f"htcondor.poll.{JOBS}.changes{CHANGES}", poll_ratio(pool), "x-whole", 0.2)
-        report(f"htcondor.memory.{JOBS}", growth_mb(pool, Path(home)), "MB", 40.0)
-    return 0
-
-
-def report(name: str, value: float, unit: str, limit: float) -> None:
-    """One line of the bench."""
-    sys.stdout.write(f"{name} {value:.3f} {unit} <={limit:g} {'ok' if value <= limit else 'short'}\n")
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        yield Figure(f"htcondor.poll.{JOBS}.changes{CHANGES}", poll_ratio(pool), "x-whole", 0.2)
+        yield Figure(f"htcondor.memory.{JOBS}", growth_mb(pool, Path(home)), "MB", 40.0)

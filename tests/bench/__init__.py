@@ -1,0 +1,4 @@
+"""`make bench`: every figure of docs/performance.md, measured against its limit or its peer in the same run.
+
+A theme is a module with `figures(effort)`, which yields them; `__main__.THEMES` lists the modules.
+"""
