@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from string import Formatter
 
 from cloudsched.client import Answer, Client
 from cloudsched.config.load import Config
@@ -18,6 +19,7 @@ from . import adminlog, invocation
 from .invocation import Option
 
 _LEVELS = ("VERBOSE", "DEBUG", "WARNING", "ERROR", "INFO", "CRITICAL")
+_ROLES = ("reader", "operator", "admin")
 
 OPTIONS = (
     Option("-f", "--config-file", "FILE", "Read this configuration file"),
@@ -49,6 +51,13 @@ OPTIONS = (
     Option("-t", "--reload-target-alias", "", "Reload the target cloud alias file"),
     Option("-y", "--list-alias", "", "List the target cloud aliases"),
     Option("-v", "--vm-allocation", "NUM", "Change how many VMs a cloud may have. Requires -c"),
+    Option("", "--token-create", "ROLE", "Make a token [reader, operator, admin] and print it, once", _ROLES),
+    Option("", "--token-clouds", "NAMES", "Limit the new token to these clouds, separated by commas"),
+    Option("", "--token-users", "NAMES", "Limit the new token to what is these users'"),
+    Option("", "--token-days", "NUM", "Let the new token expire after so many days"),
+    Option("", "--token-description", "TEXT", "Say what the new token is for"),
+    Option("", "--token-list", "", "List the tokens, without their texts"),
+    Option("", "--token-revoke", "ID", "Revoke a token, by the ID that the list shows"),
     Option("-C", "--comment", "COM", "Why this is done; logged, and required where the site enforces comments"),
 )
 
@@ -57,9 +66,10 @@ OPTIONS = (
 class Case:
     """What `action` does when the options in `needs` are given too: a request, or just a line to say.
 
-    `request` is method, path and form fields. `before` and `after` are printed around the answer, `after` only when
-    the verb is done; `silent` prints the answer only when it is not; `replies` are printed for the answers `True`
-    and anything else. `{option}` stands for an option's value, `{url}` for the request's URL.
+    `request` is method, path and form fields, of which those are sent whose option is given. `before` and `after` are
+    printed around the answer, `after` only when the verb is done; `silent` prints the answer only when it is not;
+    `replies` are printed for the answers `True` and anything else. `{option}` stands for an option's value, `{url}`
+    for the request's URL.
     """
 
     action: str
@@ -180,6 +190,15 @@ CASES = (
         before="Adjusting vm_slots on {cloud} to {vm_allocation}",
     ),
     Case("vm_allocation", "", say="Change vm slot of cloud need '-c cloudname' for cloud to change allocation of"),
+    Case(
+        "token_create",
+        "",
+        "POST /tokens role={token_create} clouds={token_clouds} users={token_users} days={token_days} "
+        "description={token_description}",
+        "Made a token with the role {token_create}.",
+    ),
+    Case("token_list", "", "GET /tokens", "Listed the tokens."),
+    Case("token_revoke", "", "DELETE /tokens/{token_revoke}", "Revoked the token {token_revoke}."),
 )
 """The first case of the first action that is given is carried out: their order is v1's order of evaluation."""
 
@@ -195,6 +214,8 @@ ENFORCED = frozenset(
         "refresh_proxy",
         "quick_exit",
         "vm_allocation",
+        "token_create",
+        "token_revoke",
     }
 )
 """The actions for which `admin_log_comments` demands a comment."""
@@ -220,7 +241,7 @@ def chosen(given: Mapping[str, str], comment_missing: bool) -> tuple[int, Case]:
 def _perform(client: Client, case: Case, given: Mapping[str, str], log: logging.Logger) -> int:
     method, path, *fields = case.request.split()
     path_segments = invocation.segments(path, given)
-    form = dict(field.format_map(given).partition("=")[::2] for field in fields)
+    form = dict(field.format_map(given).partition("=")[::2] for field in fields if _is_given(field, given))
     if case.before:
         print(case.before.format_map({**given, "url": client.url(path_segments)}))
     answer = client.send(method, path_segments, form)
@@ -229,6 +250,10 @@ def _perform(client: Client, case: Case, given: Mapping[str, str], log: logging.
     invocation.hint(answer)
     _record(log, method, adminlog.one_line(case.log.format_map(given)), answer)
     return int(answer.failed)
+
+
+def _is_given(field: str, given: Mapping[str, str]) -> bool:
+    return all(name is None or name in given for _, name, _, _ in Formatter().parse(field))
 
 
 def _printed(case: Case, answer: Answer) -> list[str]:

@@ -26,13 +26,21 @@ TOKEN_HINT = (
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One row of an option table: a flag unless it has a `metavar`; `choices` are the values it accepts."""
+    """One row of an option table: a flag unless it has a `metavar`; `choices` are the values it accepts.
+
+    Options that v1 had not have no `short` form.
+    """
 
     short: str
     long: str
     metavar: str
     meaning: str
     choices: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its spellings."""
+        return tuple(filter(None, (self.short, self.long)))
 
 
 def parse(options: Sequence[Option], argv: Sequence[str]) -> dict[str, str]:
@@ -42,7 +50,7 @@ def parse(options: Sequence[Option], argv: Sequence[str]) -> dict[str, str]:
     """
     parser = OptionParser()
     for each in options:
-        parser.add_option(each.short, each.long, help=each.meaning, **_kind(each))
+        parser.add_option(*each.names, help=each.meaning, **_kind(each))
     values, _ = parser.parse_args(list(argv))
     return {name: value for name, value in vars(values).items() if value}
 

@@ -65,7 +65,7 @@ class BadRequest(CloudschedError):
 
 
 class NotFound(CloudschedError):
-    """Something named by a client is not there: `kind` is cloud, vm, job, user, operation or url."""
+    """Something named by a client is not there: `kind` is cloud, vm, job, user, operation, token or url."""
 
     def __init__(self, kind: str, name: str, *, v1_text: str = "") -> None:
         self.kind, self.name, self.v1_text = kind, name, v1_text

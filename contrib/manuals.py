@@ -51,7 +51,7 @@ HELP = Flag(("-h", "--help"), "", "Show the options and exit")
 
 def of_table(name: str, summary: str, options: Iterable[Option]) -> Command:
     """A command from a client's table."""
-    flags = (Flag((each.short, each.long), each.metavar, each.meaning, each.choices) for each in options)
+    flags = (Flag(each.names, each.metavar, each.meaning, each.choices) for each in options)
     return Command(name, 1, summary, (HELP, *flags))
 
 

@@ -17,7 +17,7 @@ from cloudsched.config import Config, Global
 from cloudsched.model.wishes import Aspect, OutcomeState, Wish
 from cloudsched.store import Store, limits, locks, operations
 from cloudsched.store.watch import Watch
-from cloudsched.web.auth import read_token
+from cloudsched.web.token_file import read_token
 
 Ending = tuple[OutcomeState, dict[str, Any]]
 Decide = Callable[[Wish], Ending]

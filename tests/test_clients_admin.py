@@ -28,6 +28,15 @@ ADMIN_CALLS = {
     "-d N": ("PUT", "/clouds/N", "action=disable"),
     "-j": ("GET", "/user-limits", ""),
     "-y": ("GET", "/cloud-aliases", ""),
+    "--token-list": ("GET", "/tokens", ""),
+    "--token-revoke T": ("DELETE", "/tokens/T", ""),
+    "--token-create reader": ("POST", "/tokens", "role=reader"),
+    "--token-create operator --token-clouds A,B --token-days 7 --token-description D": (
+        "POST",
+        "/tokens",
+        "role=operator&clouds=A%2CB&days=7&description=D",
+    ),
+    "--token-create operator --token-users u": ("POST", "/tokens", "role=operator&users=u"),
     "-l Debug": ("PUT", "/", "log_level=Debug"),
     # which of several wins
     "-k -c C -n V -m": ("PUT", VM, "action=shutdown"),

@@ -41,7 +41,7 @@ def shell(pair: Pair, tmp_path: Path) -> Shell:
     def run(line: str) -> str:
         command = ["bash", "-o", "pipefail", "-c", line]
         finished = subprocess.run(
-            command, env=variables, cwd=tmp_path, capture_output=True, text=True, timeout=60, input=""
+            command, env=variables, cwd=tmp_path, capture_output=True, text=True, timeout=600, input=""
         )
         assert finished.returncode == 0, finished.stdout + finished.stderr
         return finished.stdout
@@ -90,8 +90,8 @@ def test_csmonitor_watches(shell: Shell, option: str) -> None:
     assert told.strip()
     assert "\x1b" not in told
     shell(
-        f"timeout 50 watch -g -n 0.5 'cloud_status {option} | head -1; cat changed 2>/dev/null' >seen 2>&1 & "
-        "(sleep 2; echo now > changed); wait $!"
+        f"timeout 500 watch -g -n 0.5 'cloud_status {option} | head -1; cat changed; touch ran' >seen 2>&1 & "
+        "(until [ -e ran ]; do sleep 0.1; done; echo now > changed); wait $!"
     )
 
 

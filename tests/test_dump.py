@@ -13,6 +13,7 @@ import pytest
 from golden_state import golden
 
 from cloudsched.errors import Conflict, DocumentError, StateHeld
+from cloudsched.model.access import Role
 from cloudsched.model.adapters import QueuedJob
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.failures import VMFailure
@@ -36,11 +37,14 @@ from cloudsched.store import (
     rows,
     tables,
     tallies,
+    tokens,
     verbs,
     vm_failures,
     vms,
 )
 from cloudsched.store.document import KINDS
+from cloudsched.store.tokens import Grant
+from cloudsched.web.keyring import Keyring, Refusal
 
 BY = verbs.By("root", "request-1", "because", 100)
 SHAPE = Shape("alice", req_ami={"default": "i", "c": "j"}, maximum_price=0.5, target_clouds=("a", "b"))
@@ -69,6 +73,7 @@ def fill(store: Store) -> None:
         tallies.add_tallies(writing, [(("cloudsched_boots_total", "ü"), 3.0), (("cloudsched_idle", "x"), 0.5)])
         vm_failures.record_failure(writing, VMFailure("u-9", "mouse", 100, "error", "No host.", console="ü\n"))
         history.record_minute(writing, 1000, {"vms": 3, "idle_cores": 0.5})
+    tokens.make(store, Grant(Role.OPERATOR, users=("alice",), expires_at=5000), by="admin@127.0.0.1", now=1000)
     fill_queue(store)
     fill_wishes(store)
 
@@ -178,6 +183,15 @@ def test_secrets_are_left_out(store: Store) -> None:
     environments = [job["spec"]["environment"] for job in of_kind(text, "queued_job")]
     assert environments.count(None) == 4
     assert environments.count({}) == 1
+
+
+def test_a_token_whose_digest_was_left_out_lets_nobody_in(store: Store, other: Store) -> None:
+    text, token = tokens.make(store, Grant(Role.ADMIN), by="a", now=1000)
+    load(other, text_of(store, with_secrets=False))
+    assert tokens.digest(text) not in text_of(other)
+    with other.reading() as connection:
+        assert tokens.find(connection, token.id).state(2000) == "unusable"
+    assert isinstance(Keyring(other, "the-first-token").caller(text), Refusal)
 
 
 def test_jobs_whose_environment_was_left_out_are_held(store: Store, other: Store) -> None:

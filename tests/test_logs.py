@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 import requests
 from scheduler_process import scheduler, wait_for
-from wsgi import Client
+from wsgi import Client, everybody
 
 from cloudsched import logs
+from cloudsched.store import Store
 from cloudsched.web.app import build
 from cloudsched.web.auth import Auth
+from cloudsched.web.keyring import Keyring
 
 TOKEN = "a-token-of-many-characters"
 
@@ -35,8 +37,9 @@ def lines(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> 
     yield caplog
 
 
-def test_access_line_has_actor_duration_and_request_id(lines: pytest.LogCaptureFixture) -> None:
-    app = Client(build({"/page": Page()}, Auth("token", TOKEN), "all"))
+def test_access_line_has_actor_duration_and_request_id(lines: pytest.LogCaptureFixture, store: Store) -> None:
+    gate = everybody("GET /page", auth=Auth("token", Keyring(store, TOKEN)))
+    app = Client(build({"/page": Page()}, gate, "all"))
     app.get("/page?secret=1", headers={"Authorization": f"Bearer {TOKEN}", "X-Request-ID": "mine-1"})
     app.get("/page", headers={"X-Request-ID": "mine-2"})
     first, second = (record for record in lines.records if record.name == "cloudscheduler.access")

@@ -1,19 +1,26 @@
-"""The token file, the bearer token and what wrong ones lead to."""
+"""Who is let in: the first token, tokens of the state, and what wrong ones lead to."""
+
+from __future__ import annotations
 
 import logging
-import stat
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from wsgi import Client
 
-from cloudsched.errors import ConfigError
-from cloudsched.web.app import build
-from cloudsched.web.auth import Auth, Failures, read_token
+from cloudsched.model.access import Role
+from cloudsched.store import Store, tokens
+from cloudsched.store.tokens import Grant
+from cloudsched.web.app import Gate, build
+from cloudsched.web.auth import OPEN, Auth
+from cloudsched.web.keyring import Keyring
+from cloudsched.web.permissions import PERMITS, Permissions
+from cloudsched.web.throttle import Failures
 
 TOKEN = "a-token-of-many-characters"
+Serve = Callable[..., Client]
 
 
 @pytest.fixture(autouse=True)
@@ -27,78 +34,110 @@ class Actor:
         resp.text = req.context.actor
 
 
-def client(auth: Auth) -> Client:
-    return Client(build({"/": Actor()}, auth))
+@pytest.fixture
+def served(store: Store) -> Serve:
+    """Makes a client of an application behind a gate of some mode, with TOKEN as the first token."""
+
+    def make(mode: str, clock: Callable[[], float] = time.monotonic, now: Callable[[], float] = time.time) -> Client:
+        keyring = Keyring(store, TOKEN, now) if mode == "token" else None
+        return Client(build({"/": Actor()}, Gate(Auth(mode, keyring, clock), Permissions(store))))
+
+    return make
 
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_token_is_created_once_for_the_owner_alone(tmp_path: Path) -> None:
-    path = tmp_path / "state" / "admin.token"
-    token = read_token(path)
-    assert len(token) >= 32
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert read_token(path) == token
-    assert [each.name for each in path.parent.iterdir()] == ["admin.token"]
+def made(store: Store, role: Role = Role.READER, expires_at: int | None = None) -> tuple[str, str]:
+    text, token = tokens.make(store, Grant(role, expires_at=expires_at), by="test", now=1000)
+    return text, token.id
 
 
-def test_token_created_at_once_by_many_is_one(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        tokens = set(pool.map(lambda _: read_token(tmp_path / "admin.token"), range(16)))
-    assert len(tokens) == 1
-
-
-@pytest.mark.parametrize(("content", "mode"), [(TOKEN, 0o644), ("", 0o600), ("short", 0o600), ("\u00e9" * 40, 0o600)])
-def test_unusable_token_file_is_refused_without_showing_it(tmp_path: Path, content: str, mode: int) -> None:
-    path = tmp_path / "admin.token"
-    path.write_text(content)
-    path.chmod(mode)
-    with pytest.raises(ConfigError) as caught:
-        read_token(path)
-    assert str(path) in str(caught.value)
-    assert TOKEN not in str(caught.value)
-
-
-def test_token_in_a_place_that_is_no_directory_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="cannot be used"):
-        read_token(tmp_path / "file" / "admin.token")
-
-
-def test_right_token_passes_and_names_the_actor() -> None:
-    app = client(Auth("token", TOKEN))
+def test_first_token_passes_and_names_the_actor(served: Serve) -> None:
+    app = served("token")
     assert app.get("/", headers=bearer(TOKEN)).text == "admin@127.0.0.1"
     assert app.get("/", headers={"Authorization": f"bearer {TOKEN}"}).status_int == 200
+
+
+def test_token_of_the_state_passes_from_its_making_to_its_revoking(served: Serve, store: Store) -> None:
+    app = served("token")
+    assert app.get("/", headers=bearer(TOKEN)).status_int == 200
+    text, token = made(store)
+    for _ in range(3):
+        assert app.get("/", headers=bearer(text)).text == f"{token}@127.0.0.1"
+    tokens.revoke(store, token, 2000)
+    refused = app.get("/", headers=bearer(text))
+    assert (refused.status_int, refused.text) == (401, "The token was revoked.")
+    assert app.get("/", headers=bearer(made(store)[0])).status_int == 200
+
+
+def test_token_ends_when_it_expires(served: Serve, store: Store) -> None:
+    now = [1999.0]
+    app = served("token", now=lambda: now[0])
+    text, _ = made(store, expires_at=2000)
+    assert app.get("/", headers=bearer(text)).status_int == 200
+    now[0] = 2000.0
+    refused = app.get("/", headers=bearer(text))
+    assert (refused.status_int, refused.text) == (401, "The token has expired.")
+
+
+def test_only_who_knows_the_text_learns_that_a_token_was_revoked(served: Serve, store: Store) -> None:
+    text, token = made(store)
+    tokens.revoke(store, token, 2000)
+    guessed = f"cs_{token}_{'x' * 43}"
+    assert len(guessed) == len(text)
+    assert served("token").get("/", headers=bearer(guessed)).text == "The token is wrong."
+
+
+def test_unknown_state_lets_only_the_first_token_in(served: Serve, store: Store) -> None:
+    app = served("token")
+    text, _ = made(store)
+    assert store.path is not None
+    store.path.rename(store.path.with_name("elsewhere"))
+    assert app.get("/", headers=bearer(text)).status_int == 503
+    assert app.get("/", headers=bearer(TOKEN)).status_int == 200
+
+
+def test_checking_reads_no_table_while_no_token_changes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    keyring = Keyring(store, TOKEN)
+    text, token = made(store)
+    assert keyring.caller(text) == keyring.caller(text)
+    reads: list[int] = []
+    monkeypatch.setattr(tokens, "all_tokens", lambda connection: reads.append(1) or [])
+    assert {type(keyring.caller(text)).__name__ for _ in range(50)} == {"Caller"}
+    assert reads == []
+    tokens.revoke(store, token, 2000)
+    keyring.caller(text)
+    assert reads == [1]
 
 
 @pytest.mark.parametrize(
     "headers", [{}, bearer("wrong"), bearer(""), {"Authorization": f"Basic {TOKEN}"}, bearer("\xe9")]
 )
-def test_missing_or_wrong_token_is_401_before_routing(headers: dict[str, str]) -> None:
-    app = client(Auth("token", TOKEN))
+def test_missing_or_wrong_token_is_401_before_routing(served: Serve, headers: dict[str, str]) -> None:
+    app = served("token")
     for url in ("/", "/unknown"):
         answer = app.get(url, headers=headers)
         assert (answer.status_int, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="cloudsched"')
         assert "X-Request-ID" in answer.headers
 
 
-def test_open_and_closed_modes() -> None:
-    assert client(Auth("none")).get("/").text == "anonymous@127.0.0.1"
-    assert client(Auth("closed")).get("/", headers=bearer(TOKEN)).status_int == 403
+def test_open_and_closed_modes(served: Serve) -> None:
+    assert served("none").get("/").text == "anonymous@127.0.0.1"
+    assert served("closed").get("/", headers=bearer(TOKEN)).status_int == 403
 
 
-def test_web_page_may_only_read_where_no_token_is_needed() -> None:
+def test_web_page_may_only_read_where_no_token_is_needed(served: Serve) -> None:
     origin = {"Origin": "http://elsewhere.example"}
-    assert client(Auth("none")).get("/", headers=origin).status_int == 200
-    assert client(Auth("none")).post("/", headers=origin).status_int == 403
-    assert client(Auth("token", TOKEN)).post("/", headers=origin | bearer(TOKEN)).status_int == 405
+    assert served("none").get("/", headers=origin).status_int == 200
+    assert served("none").post("/", headers=origin).status_int == 403
+    assert served("token").post("/", headers=origin | bearer(TOKEN)).status_int == 405
 
 
-def test_many_wrong_tokens_are_429_for_a_while(caplog: pytest.LogCaptureFixture) -> None:
+def test_many_wrong_tokens_are_429_for_a_while(served: Serve, caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
-    app = client(Auth("token", TOKEN, clock=lambda: now[0]))
+    app = served("token", lambda: now[0])
     statuses = [app.get("/", headers=bearer("wrong")).status_int for _ in range(12)]
     assert statuses == [401] * 10 + [429] * 2
     refused = app.get("/", headers=bearer("wrong"))
@@ -109,9 +148,29 @@ def test_many_wrong_tokens_are_429_for_a_while(caplog: pytest.LogCaptureFixture)
     assert app.get("/", headers=bearer("wrong")).status_int == 401
 
 
+def test_log_names_a_token_by_its_public_part_alone(
+    served: Serve, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    text, token = made(store)
+    tokens.revoke(store, token, 2000)
+    served("token").get("/", headers=bearer(text))
+    assert f"revoked token from 127.0.0.1 ({token})" in caplog.text
+    assert text.rpartition("_")[2] not in caplog.text
+
+
 def test_failures_remember_a_bounded_number_of_addresses() -> None:
     failures = Failures(limit=1, addresses=2)
     for address in ("a", "b", "c", "a"):
         assert failures.add(address, 0.0) == 0.0
     assert failures.add("a", 1.0) > 0
     assert failures.add("c", 1.0) > 0
+
+
+def test_what_is_open_to_probes_is_what_takes_no_role() -> None:
+    rows = {request.removeprefix("GET ") for request, permit in PERMITS.items() if permit.role is None}
+    assert {f"{url}{form}" for url in rows for form in ("", ".json")} == OPEN
+
+
+def test_method_without_a_row_is_not_served(store: Store) -> None:
+    with pytest.raises(LookupError, match="GET /forgotten has no row"):
+        build({"/forgotten": Actor()}, Gate(Auth("none"), Permissions(store)))

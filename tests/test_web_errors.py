@@ -4,11 +4,10 @@ import logging
 from typing import Any
 
 import pytest
-from wsgi import Client
+from wsgi import Client, everybody
 
 from cloudsched import errors
 from cloudsched.web.app import build
-from cloudsched.web.auth import Auth
 from cloudsched.web.errors import STATUSES
 
 JSON = {"Accept": "application/json"}
@@ -29,7 +28,7 @@ class Raise:
 
 
 def client(ex: Exception) -> Client:
-    return Client(build({"/x": Raise(ex), "/x.json": Raise(ex)}, Auth("none")))
+    return Client(build({"/x": Raise(ex), "/x.json": Raise(ex)}, everybody("GET /x")))
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,9 @@
 from typing import Any
 
 import pytest
-from wsgi import Client
+from wsgi import Client, everybody
 
 from cloudsched.web.app import build
-from cloudsched.web.auth import Auth
 from cloudsched.web.negotiate import reply
 
 
@@ -15,7 +14,7 @@ class Both:
         reply(req, resp, "text\u00e9", {"document": "\u00e9"})
 
 
-CLIENT = Client(build({"/": Both()}, Auth("none")))
+CLIENT = Client(build({"/": Both()}, everybody("GET /")))
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wsgi import Client
+from wsgi import Client, everybody
 
 from cloudsched.web import params
 from cloudsched.web.app import build
-from cloudsched.web.auth import Auth
 from cloudsched.web.params import Parameter, integer, word
 
 FORM = "application/x-www-form-urlencoded"
@@ -31,7 +30,7 @@ class Echo:
         resp.text = str(params.read(req))
 
 
-CLIENT = Client(build({"/": Echo()}, Auth("none")))
+CLIENT = Client(build({"/": Echo()}, everybody("GET /", "PUT /")))
 
 
 def put(query: str = "", body: bytes | str = b"", content_type: str = FORM) -> Any:

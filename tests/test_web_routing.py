@@ -7,11 +7,10 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wsgi import Client
+from wsgi import Client, everybody
 
 from cloudsched.errors import BadRequest
 from cloudsched.web.app import build
-from cloudsched.web.auth import Auth
 from cloudsched.web.routing import raw_path, segments, shown_path
 
 
@@ -24,7 +23,8 @@ class Echo:
         resp.text = "put"
 
 
-APP = build(dict.fromkeys(["/", "/clouds/{cloud}", "/clouds/{cloud}/vms/{vm}", "/cloud-aliases"], Echo()), Auth("none"))
+URLS = ("/", "/clouds/{cloud}", "/clouds/{cloud}/vms/{vm}", "/cloud-aliases")
+APP = build(dict.fromkeys(URLS, Echo()), everybody(*(f"{method} {url}" for method in ("GET", "PUT") for url in URLS)))
 CLIENT = Client(APP)
 
 NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1).filter(

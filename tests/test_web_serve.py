@@ -23,9 +23,10 @@ TIMEOUT_SECONDS = 60.0
 
 SERVER = """
 import sys, time
-from cloudsched.web.app import build
+from cloudsched.web.app import Gate, build
 from cloudsched.web.auth import Auth
 from cloudsched.web import params
+from cloudsched.web.permissions import Permissions, Permit, Scope
 from cloudsched.web.serve import Endpoint, serve
 
 class Echo:
@@ -45,7 +46,8 @@ class Wait:
             time.sleep(0.01)
         print("left", flush=True)
 
-app = build({"/names/{name}": Echo(), "/wait": Wait()}, Auth("none"))
+rows = dict.fromkeys(["GET /names/{name}", "PUT /names/{name}", "GET /wait"], Permit(None, Scope.NOTHING))
+app = build({"/names/{name}": Echo(), "/wait": Wait()}, Gate(Auth("none"), Permissions(None, rows)))
 endpoint = Endpoint(sys.argv[1], int(sys.argv[2]), 4, with_parent=len(sys.argv) > 3)
 serve(app, endpoint, lambda url: print(url, flush=True), lambda: print("stopping", flush=True))
 print("ended", flush=True)

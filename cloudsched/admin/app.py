@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from cloudsched.admin import clouds, jobs, limits, root, users, vms
+from cloudsched.admin import clouds, jobs, limits, root, tokens, users, vms
 from cloudsched.admin.answers import Answers
 from cloudsched.admin.waiting import Waiting
 from cloudsched.config import Config
 from cloudsched.store import Store
 from cloudsched.web import health, process_metrics
-from cloudsched.web.app import WSGIApp, build
-from cloudsched.web.auth import Auth, read_token
+from cloudsched.web.app import WSGIApp, build, gate
 from cloudsched.web.operations import Operations
 from cloudsched.web.traffic import Traffic
 
@@ -22,7 +21,6 @@ def waiting_room(store: Store, config: Config) -> Waiting:
 def create_app(store: Store, config: Config, waiting: Waiting | None = None) -> WSGIApp:
     """The application for any WSGI server; creates the token file at first. Raises ConfigError for an unusable one."""
     settings, traffic = config.global_, Traffic()
-    token = read_token(settings.admin_token_file) if settings.admin_auth == "token" else ""
     answers = Answers(store, waiting or waiting_room(store, config), settings.history_days)
     routes = {
         "/": root.Root(answers),
@@ -39,8 +37,11 @@ def create_app(store: Store, config: Config, waiting: Waiting | None = None) -> 
             known_clients=settings.admin_auth != "none",
         ),
         "/jobs/{job}": jobs.Job(answers),
+        "/tokens": tokens.Tokens(answers),
+        "/tokens/{token}": tokens.OneToken(answers),
         "/operations/{operation}": Operations(store),
         **health.routes(store, settings),
         **process_metrics.routes(store, traffic, "admin"),
     }
-    return build(routes, Auth(settings.admin_auth, token), settings.access_log, traffic)
+    entrance = gate(settings.admin_auth, store, settings.admin_token_file)
+    return build(routes, entrance, settings.access_log, traffic)

@@ -17,6 +17,7 @@ from cloudsched.render.verbs import SUBMITTED, say
 from cloudsched.store import verbs
 from cloudsched.web import Request, Response, params
 from cloudsched.web.params import Parameter
+from cloudsched.web.permissions import may_submit_for
 
 NO_JOB = "Job not found."
 ACTIONS = {
@@ -53,7 +54,8 @@ class Jobs:
         """POST a submit description: 201, or 400 with the line that is wrong.
 
         `initialdir` is the absolute directory it is submitted from, `owner` an account, by default the daemon's own.
-        Who may submit runs commands, so a root daemon takes none from clients it does not know: 403.
+        Who may submit runs commands, so a root daemon takes none from clients it does not know, and nobody submits as
+        an owner that is not theirs: 403.
         """
         if not self._known_clients and os.geteuid() == 0:
             raise Forbidden(
@@ -61,6 +63,7 @@ class Jobs:
             )
         given = params.read(req, *SUBMIT)
         owner = given.get("owner") or _own_account()
+        may_submit_for(req.context.caller, owner)
         text, directory = given["submit"], given["initialdir"]
         self._check(text, owner, directory)
         operation = verbs.wish_submit(self._answers.store, by(req), owner, text, directory)

@@ -11,8 +11,7 @@ from cloudsched.info.picture import Pictures
 from cloudsched.info.root import Root
 from cloudsched.store import Store
 from cloudsched.web import health, process_metrics
-from cloudsched.web.app import WSGIApp, build
-from cloudsched.web.auth import Auth, read_token
+from cloudsched.web.app import WSGIApp, build, gate
 from cloudsched.web.operations import Operations
 from cloudsched.web.traffic import Traffic
 
@@ -20,10 +19,10 @@ from cloudsched.web.traffic import Traffic
 def create_app(store: Store, config: Config) -> WSGIApp:
     """The application over a store, which may be read-only. Raises ConfigError for an unusable token file."""
     settings, traffic, pictures = config.global_, Traffic(), Pictures(store)
-    token = read_token(settings.admin_token_file) if settings.info_auth == "token" else ""
+    entrance = gate(settings.info_auth, store, settings.admin_token_file)
     own = {**health.routes(store, settings), **process_metrics.routes(store, traffic, "info")}
     routes = {**_routes(store, config, pictures), **own}
-    return build(routes, Auth(settings.info_auth, token), settings.access_log, traffic, pictures.answer)
+    return build(routes, entrance, settings.access_log, traffic, pictures.answer)
 
 
 def _routes(store: Store, config: Config, pictures: Pictures) -> dict[str, object]:

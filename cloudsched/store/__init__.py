@@ -1,6 +1,7 @@
 """The shared state module: tables, every SQL statement, the state row (DESIGN 2).
 
-One file per noun. Functions named `wish_*` are the admin daemon's, `record_*` the engine's, the others anyone's.
+One file per noun. Functions named `wish_*` are the admin daemon's, as are those that make or revoke tokens, `record_*`
+the engine's, the others anyone's.
 """
 
 from cloudsched.store.connect import StateRow, Store, Writing, state_row

@@ -51,6 +51,7 @@ class StateRow:
     limits: int
     wishes: int
     outcomes: int
+    tokens: int
     verbs: int
     oldest: int
     engine_epoch: int

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_type_hints
 from sqlalchemy import Table
 
 from cloudsched.errors import DocumentError
+from cloudsched.model.access import Token
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.failures import VMFailure
 from cloudsched.model.jobs import PROXY_FIELDS, SHAPE_FIELDS, Job, JobStatus, Machine, Shape
@@ -266,6 +267,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("operation", _Operation, tables.operations, "id"),
     Kind("wish", _Wish, tables.wishes, "id", renamed={"target": "kind"}, problem=_wish_problem),
     Kind("outcome", Outcome, tables.outcomes, "wish"),
+    Kind("token", Token, tables.tokens, "id"),
     Kind("queued_job", _QueuedJob, tables.queue_jobs, "id", shapes=tables.queue_shapes, problem=_queued_problem),
     Kind("queue_order", _QueueOrder, tables.queue_orders, "token"),
     Kind("counter", _Counter, tables.queue_counters, "name"),

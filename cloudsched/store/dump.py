@@ -36,7 +36,8 @@ _FINISHED = (JobStatus.REMOVED, JobStatus.COMPLETE)
 def dump(store: Store, out: IO[str], *, with_secrets: bool, version: str, now: int) -> None:
     """Write the whole state, of one index, to `out`; `version` is this program's, `now` in Unix seconds.
 
-    Without secrets the environments of queued jobs and the texts of submits are left out. Raises StateUnavailable.
+    Without secrets the environments of queued jobs, the texts of submits and the digests of tokens are left out.
+    Raises StateUnavailable.
     """
     with store.reading() as connection:
         index = state_row(connection).index
@@ -123,7 +124,11 @@ def _without_submit(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "value": {**row["value"], "submit": None} if is_submit else row["value"]}
 
 
-_LEAVE_OUT = {"queued_job": _without_environment, "wish": _without_submit}
+def _without_digest(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "digest": None}
+
+
+_LEAVE_OUT = {"queued_job": _without_environment, "wish": _without_submit, "token": _without_digest}
 
 
 def _check(lines: Iterable[str], path: str, checked: IO[str]) -> dict[str, int]:

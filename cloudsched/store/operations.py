@@ -37,6 +37,14 @@ def find(connection: Connection, operation: int) -> Operation:
     return Operation(row.id, row.verb, row.actor, row.made_at, targets)
 
 
+def actor(store: Store, operation: int) -> str | None:
+    """Who asked for an operation, None where there is no such operation."""
+    table = tables.operations
+    with store.reading() as connection:
+        found: str | None = connection.execute(select(table.c.actor).where(table.c.id == operation)).scalar()
+    return found
+
+
 def recent(connection: Connection, limit: int) -> list[Operation]:
     """The latest operations, newest first."""
     table = tables.operations

@@ -27,8 +27,11 @@ from sqlalchemy.types import TypeDecorator
 SCHEMA_VERSION = 2
 """Every change of a table after a release raises it and adds a revision to `store/migrations`."""
 
-TOPICS = ("clouds", "vms", "jobs", "shapes", "machines", "limits", "wishes", "outcomes")
+TOPICS = ("clouds", "vms", "jobs", "shapes", "machines", "limits", "wishes", "outcomes", "tokens")
 """One column each in the state row: the index of the last commit that changed the topic."""
+
+_ADDED_TOPICS = frozenset(("tokens",))
+"""Those that schema 1 had not: SQLite adds no column NOT NULL without a default."""
 
 
 class Json(TypeDecorator[Any]):
@@ -84,7 +87,7 @@ state = _table(
     _int("id", primary_key=True),
     _int("schema_version"),
     _int("index"),
-    *(_int(topic) for topic in TOPICS),
+    *(_int(topic, server_default="0" if topic in _ADDED_TOPICS else None) for topic in TOPICS),
     _int("verbs"),
     _int("oldest"),
     _int("engine_epoch"),
@@ -331,6 +334,21 @@ wishes = _table(
     _text("reason"),
     _int("superseded_by", nullable=True),
     Index("wishes_target", "kind", "name", "aspect"),
+)
+
+tokens = _table(
+    "tokens",
+    _text("id", primary_key=True),
+    _text("digest", nullable=True),
+    _text("role"),
+    _json("clouds"),
+    _json("users"),
+    _text("description"),
+    _text("created_by"),
+    _int("created_at"),
+    _int("expires_at", nullable=True),
+    _int("revoked_at", nullable=True),
+    _revision(),
 )
 
 # -- engine: what became of it -----------------------------------------------------------------------------------------

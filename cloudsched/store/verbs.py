@@ -15,7 +15,7 @@ from sqlalchemy import and_, insert, or_, select, update
 
 from cloudsched.errors import Conflict, NotFound
 from cloudsched.model.wishes import LASTING, Aspect, Operation
-from cloudsched.store import clouds, jobs, operations, rows, tables, vms
+from cloudsched.store import clouds, jobs, operations, rows, tables, tokens, vms
 from cloudsched.store.connect import Store, Writing
 from cloudsched.store.limits import read_settings
 from cloudsched.store.retention import prune_operations
@@ -47,9 +47,10 @@ class _Want:
 
 
 def forget_old(store: Store, now: int, days: int) -> None:
-    """Forget some operations older than `days` that are settled and no longer in force: admin keeps its own tables."""
+    """Forget what is older than `days`, settled and no longer in force: admin keeps its own tables."""
     with store.writing() as writing:
         prune_operations(writing, now, days)
+        tokens.forget_old(writing, now, days)
 
 
 def wish_enabled(store: Store, by: By, cloud: str, enabled: bool) -> Operation:

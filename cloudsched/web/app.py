@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import falcon
 
+from cloudsched.store import Store
 from cloudsched.web import errors
 from cloudsched.web.auth import Auth
+from cloudsched.web.keyring import Keyring
 from cloudsched.web.log import NO_SNIFFING, RequestLog, request_id
 from cloudsched.web.negotiate import TEXT
+from cloudsched.web.permissions import Permissions
 from cloudsched.web.ready import Lookup
 from cloudsched.web.routing import RawRouter
+from cloudsched.web.token_file import read_token
 from cloudsched.web.traffic import Traffic
 
 StartResponse = Callable[..., Any]
@@ -48,24 +54,43 @@ class WSGIApp(falcon.App[falcon.Request, falcon.Response]):
         return [found.body] if method == "GET" else []
 
 
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Who is let in, and to what."""
+
+    auth: Auth
+    permissions: Permissions
+
+
+def gate(mode: str, store: Store, token_file: Path) -> Gate:
+    """The gate of a daemon whose `mode` is token, none or closed; creates the first token where one is needed.
+
+    Raises ConfigError for an unusable token file.
+    """
+    keyring = Keyring(store, read_token(token_file)) if mode == "token" else None
+    return Gate(Auth(mode, keyring), Permissions(store))
+
+
 def build(
     routes: Mapping[str, object],
-    auth: Auth,
+    gate: Gate,
     access_log: str = "errors",
     traffic: Traffic | None = None,
     ready: Lookup | None = None,
 ) -> WSGIApp:
-    """An application that answers `routes` (URI template to resource) to whom `auth` lets in.
+    """An application that answers `routes` (URI template to resource) to whom the gate lets in.
 
     `access_log` is `errors` or `all`; `traffic` counts what is answered. Fields of a template reach the resource's
-    methods by name, decoded once. `ready` finds answers that need no resource.
+    methods by name, decoded once. `ready` finds answers that need no resource. Raises LookupError for a method of a
+    resource that nobody is permitted.
     """
-    # The log comes first, so that what `auth` refuses is named and logged like any other request.
+    gate.permissions.check(routes)
+    # The log comes first, so that what the gate refuses is named and logged like any other request.
     traffic = traffic or Traffic()
-    middleware: Any = [RequestLog(access_log, traffic), auth]
+    middleware: Any = [RequestLog(access_log, traffic), gate.auth, gate.permissions]
     app = WSGIApp(router=RawRouter(), media_type=TEXT, middleware=middleware)
     app.traffic = traffic
-    if auth.asks_readers_nothing and access_log == "errors":
+    if gate.auth.asks_readers_nothing and access_log == "errors":
         app.ready = ready
     for kind in (Exception, falcon.HTTPError):
         app.add_error_handler(kind, errors.handle)

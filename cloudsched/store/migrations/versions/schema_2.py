@@ -22,3 +22,24 @@ def upgrade() -> None:
         *(sa.Column(name, sa.Text, nullable=False) for name in ("cause", "reason", "id", "user", "vmtype")),
         *(sa.Column(name, sa.Text, nullable=False) for name in ("image", "flavor", "console")),
     )
+    _add_tokens()
+
+
+def _add_tokens() -> None:
+    big = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+    op.add_column("state", sa.Column("tokens", big, nullable=False, server_default="0"))
+    op.create_table(
+        "tokens",
+        sa.Column("id", sa.Text, primary_key=True, nullable=False),
+        sa.Column("digest", sa.Text, nullable=True),
+        sa.Column("role", sa.Text, nullable=False),
+        sa.Column("clouds", sa.Text, nullable=False),
+        sa.Column("users", sa.Text, nullable=False),
+        sa.Column("description", sa.Text, nullable=False),
+        sa.Column("created_by", sa.Text, nullable=False),
+        sa.Column("created_at", big, nullable=False),
+        sa.Column("expires_at", big, nullable=True),
+        sa.Column("revoked_at", big, nullable=True),
+        sa.Column("revision", big, nullable=False),
+    )
+    op.create_index("ix_tokens_revision", "tokens", ["revision"])
