@@ -180,14 +180,9 @@ def test_unknown_batch_status_is_shown_as_its_number() -> None:
     assert jobs.table([Job("j", Shape("u"), job_status=7)]).splitlines()[1].split()[3] == "7"
 
 
-def test_job_is_found_by_its_id_then_by_cluster_and_proc() -> None:
-    known = {job.id: job for job in (Job("a#7.1#9", Shape("u"), 7, 1), Job("7.2", Shape("u")))}
-    assert [found and found.id for found in (jobs.find(known, name) for name in ("7.1", "7.2", "a#7.1#9", "8.0"))] == [
-        "a#7.1#9",
-        "7.2",
-        "a#7.1#9",
-        None,
-    ]
+@pytest.mark.parametrize(("name", "number"), [("7.1", (7, 1)), ("a#7.1#9", None), ("7", None), ("7.1.json", None)])
+def test_name_of_a_job_may_be_its_cluster_and_proc(name: str, number: tuple[int, int] | None) -> None:
+    assert jobs.number(name) == number
 
 
 def test_failures_show_a_bad_job_and_each_reason_once() -> None:

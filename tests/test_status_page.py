@@ -13,7 +13,6 @@ from info_app import golden_client
 from wsgi import Client
 
 from cloudsched.model.clouds import Cloud
-from cloudsched.model.jobs import Job, Shape
 from cloudsched.model.vms import VM
 from cloudsched.render import plots, status
 from cloudsched.render.fleet import fleet
@@ -96,10 +95,9 @@ def test_page_is_304_until_index_or_minute_moves(served: tuple[Client, Store]) -
 
 def test_nothing_of_a_state_becomes_markup() -> None:
     cloud = Cloud(EVIL, "local", last_error=EVIL, failed_images=(EVIL,), vm_slots=1)
-    job = Job(EVIL, Shape(EVIL), job_status=1, problem=EVIL)
     machine = VM("u", EVIL, status=EVIL, user=EVIL)
-    shown = Status("1", 1, 1e9, fleet([cloud], [machine]), [job], {}, (), (), ())
-    plain = Status("1", 1, 1e9, fleet([], []), [], {}, (), (), ())
+    shown = Status("1", 1, 1e9, fleet([cloud], [machine]), {(1, EVIL): 1}, {EVIL: 1}, (), (), ())
+    plain = Status("1", 1, 1e9, fleet([], []), {}, {}, (), (), ())
     text, empty = status.page(shown, "", ""), status.page(plain, "", "")
     assert Checked(text).seen.count("script") == Checked(empty).seen.count("script") == 1
     assert EVIL not in text
@@ -116,7 +114,7 @@ def test_policy_allows_our_own_style_and_script_only(served: tuple[Client, Store
 
 
 def test_many_users_are_summed_up() -> None:
-    jobs = [Job(f"{n}.0", Shape(f"user{n:03}"), job_status=1) for n in range(120)]
+    jobs = {(1, f"user{n:03}"): 1 for n in range(120)}
     text = status.page(Status("1", 1, 1e9, fleet([], []), jobs, {}, (), (), ()), "", "")
     assert "<td>70 others</td><td class=number>70</td>" in text
 

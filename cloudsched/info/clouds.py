@@ -30,8 +30,8 @@ def overview(picture: Picture) -> Page:
 def clusters(picture: Picture) -> Page:
     """`GET /clusters` and `/clusters.json`."""
     return Page(
-        text=lambda: clouds.clusters(picture.fleet),
-        document=lambda: documents.pool(picture.fleet, picture.vm_text),
+        text=lambda: clouds.clusters_of(picture.piece("text", each, clouds.cluster) for each in picture.fleet.active),
+        document=lambda: documents.pool(picture.fleet, picture.cloud_text),
         key=("clusters",),
         topics=("clouds", "vms"),
     )
@@ -53,7 +53,9 @@ class Cluster:
             raise NotFound("cloud", name, v1_text="{}" if json_named else clouds.no_cluster_info(name))
         page = Page(
             text=lambda: clouds.cluster_info(name, found),
-            document=lambda: documents.cloud(found, picture.vm_text),
+            document=lambda: picture.cloud_text(found),
+            key=("clusters", name),
+            topics=("clouds", "vms"),
         )
         show(req, resp, page, picture, json_named=json_named)
 

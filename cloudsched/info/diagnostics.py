@@ -37,8 +37,12 @@ def _shared_state(picture: Picture) -> SharedState:
     contents = picture.contents
     revisions = asdict(contents.row)
     index = revisions.pop("index")
-    held = ("clouds", "vms", "jobs", "shapes", "machines", "user_limits", "cloud_aliases")
-    return SharedState(index, revisions, {name: len(getattr(contents, name)) for name in held}, contents.problems)
+    held = {
+        name: len(getattr(contents, name)) for name in ("clouds", "shapes", "machines", "user_limits", "cloud_aliases")
+    }
+    held["vms"] = sum(map(len, contents.vms.values()))
+    held["jobs"] = sum(len(each.rows) for each in contents.listings.values())
+    return SharedState(index, revisions, held, contents.problems)
 
 
 def _process(picture: Picture) -> Process:

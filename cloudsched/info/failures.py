@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from cloudsched.info.page import PageOf, show
+from cloudsched.info.page import PageOf, show, show_current
 from cloudsched.info.picture import Page, Picture, Pictures
+from cloudsched.info.queue import FAILING
 from cloudsched.render import documents, failures
 from cloudsched.store import Store
 from cloudsched.store.vm_failures import read_failures
@@ -13,10 +14,11 @@ from cloudsched.web import Request, Response, params
 def boot(picture: Picture) -> Page:
     """`GET /failures/boot`."""
     return Page(
-        text=lambda: failures.boot(picture.jobs, picture.reasons),
-        document=lambda: documents.encode(documents.boot_failures(picture.jobs, picture.reasons)),
+        text=lambda: failures.boot_listed(picture.listed(FAILING, False)),
+        document=lambda: documents.joined(jobs=picture.listed(FAILING, True)),
         key=("failures", "boot"),
         topics=("jobs", "shapes"),
+        queues=(FAILING,),
     )
 
 
@@ -61,5 +63,4 @@ class Failures:
     def on_get(self, req: Request, resp: Response) -> None:
         """GET the failures of a `type`: 200, or 400."""
         kind = params.read(req, _TYPE)["type"]
-        picture = self._pictures.current()
-        show(req, resp, _PAGES[kind](picture), picture)
+        show_current(req, resp, self._pictures, _PAGES[kind])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from cloudsched.errors import NotFound
-from cloudsched.info.page import show, without_suffix
+from cloudsched.info.page import show, show_current
 from cloudsched.info.picture import Page, Picture, Pictures
 from cloudsched.render import documents, jobs
 from cloudsched.web import Request, Response, params
@@ -21,17 +23,16 @@ class Jobs:
     def on_get(self, req: Request, resp: Response) -> None:
         """GET the jobs of a `state`: 200, or 400."""
         state = params.read(req, _STATE)["state"]
-        picture = self._pictures.current()
-        show(req, resp, _queue(picture, state), picture)
+        show_current(req, resp, self._pictures, partial(_queue, state))
 
 
-def _queue(picture: Picture, state: str) -> Page:
-    chosen = jobs.QUEUES[state]
+def _queue(state: str, picture: Picture) -> Page:
     return Page(
-        text=lambda: jobs.table(filter(chosen, picture.jobs)),
-        document=lambda: documents.encode(documents.job_list(filter(chosen, picture.jobs), picture.reasons)),
+        text=lambda: jobs.listed(picture.listed(state, False)),
+        document=lambda: documents.joined(jobs=picture.listed(state, True)),
         key=("jobs", state),
         topics=_TOPICS,
+        queues=(state,),
     )
 
 
@@ -44,32 +45,35 @@ class OneJob:
     def on_get(self, req: Request, resp: Response, job: str) -> None:
         """GET a job: 200, or 404 with v1's sentence, `null` for `.json`."""
         params.read(req)
-        picture = self._pictures.current()
-        known = picture.contents.jobs
-        job_id, json_named = without_suffix(job, lambda name: jobs.find(known, name))
-        found = jobs.find(known, job_id)
+        plain = job.removesuffix(".json") or job
+        picture, found = self._pictures.job(*dict.fromkeys((job, plain)))
+        json_named = plain != job and (found is None or found.id != job)
         if found is None:
-            raise NotFound("job", job_id, v1_text="null" if json_named else jobs.NO_JOB)
+            raise NotFound("job", plain, v1_text="null" if json_named else jobs.NO_JOB)
         page = Page(
             text=lambda: jobs.table([found]),
             document=lambda: documents.encode(documents.job(found, picture.reasons)),
+            topics=_TOPICS,
         )
         show(req, resp, page, picture, json_named=json_named)
+
+
+_POOL = ("new", "sched")
 
 
 def pool(picture: Picture) -> Page:
     """`GET /job_pools.json`, the wiki's URL: every job, encoded once (B-13)."""
 
     def document() -> str:
-        return documents.encode(documents.job_pool(picture.jobs, picture.reasons))
+        return documents.joined(**{f"{word}_jobs": picture.listed(word, True) for word in _POOL})
 
-    return Page(document, document, ("job_pools",), _TOPICS)
+    return Page(document, document, ("job_pools",), _TOPICS, queues=_POOL)
 
 
 def pool_encoded_twice(picture: Picture) -> Page:
     """`GET /job-pool.json`, v1's URL: each job is a string that holds JSON, as its readers expect."""
 
     def document() -> str:
-        return documents.encode(documents.job_pool_encoded_twice(picture.jobs, picture.reasons))
+        return documents.joined(**{f"{word}_jobs": map(documents.encode, picture.listed(word, True)) for word in _POOL})
 
-    return Page(document, document, ("job-pool",), _TOPICS)
+    return Page(document, document, ("job-pool",), _TOPICS, queues=_POOL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cloudsched.info.picture import Page, Picture
+from cloudsched.info.queue import by_user
 from cloudsched.policy.idleness import idle_cores
 from cloudsched.render import documents, metrics
 from cloudsched.render.metrics import Facts, Family
@@ -16,6 +17,7 @@ def state(picture: Picture) -> Page:
         document=lambda: documents.encode(metrics.document(picture.index, _families(picture))),
         key=("metrics",),
         topics=("index",),
+        census=True,
         text_type=exposition.CONTENT_TYPE,
     )
 
@@ -26,7 +28,7 @@ def _families(picture: Picture) -> list[Family]:
         Facts(
             index=picture.index,
             fleet=picture.fleet,
-            jobs=contents.jobs.values(),
+            jobs=by_user(picture.census, contents.queue_shapes),
             machines=contents.machines.values(),
             waiting=contents.waiting,
             idle=idle_cores(picture.snapshot),

@@ -33,6 +33,7 @@ def diff_types(picture: Picture, settings: Global) -> Page:
         document=lambda: documents.encode(documents.shares(*distributions(picture.snapshot, settings))),
         key=("diff-types",),
         topics=("clouds", "vms", "jobs", "shapes", "limits"),
+        census=True,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cloudsched.info.picture import Page, Picture, Pictures, Wanted
+from cloudsched.info.picture import Asked, Page, Picture, Pictures
 from cloudsched.web import Request, Response, params
 from cloudsched.web.negotiate import JSON, prefers_json
 from cloudsched.web.ready import takes_gzip
@@ -24,8 +24,25 @@ class Fixed:
     def on_get(self, req: Request, resp: Response) -> None:
         """GET the page: 200, or 304 to who has it already."""
         params.read(req)
-        picture = self._pictures.current()
-        show(req, resp, self._page_of(picture), None if self._ages else picture)
+        if self._ages:
+            show(req, resp, self._page_of(self._pictures.current()))
+        else:
+            show_current(req, resp, self._pictures, self._page_of)
+
+
+def show_current(req: Request, resp: Response, pictures: Pictures, page_of: PageOf) -> None:
+    """Answer with a page of the current picture, which is made to hold what the page needs of the jobs."""
+    picture = pictures.current()
+    page, as_json = page_of(picture), _wants_json(req)
+    needs = page.needs(as_json)
+    if not picture.has(page, as_json) and not picture.holds(needs):
+        picture = pictures.holding(needs)
+        page = page_of(picture)
+    show(req, resp, page, picture)
+
+
+def _wants_json(req: Request) -> bool:
+    return (req.uri_template or "").endswith(".json") or prefers_json(req)
 
 
 def show(req: Request, resp: Response, page: Page, picture: Picture | None = None, *, json_named: bool = False) -> None:
@@ -41,7 +58,7 @@ def show(req: Request, resp: Response, page: Page, picture: Picture | None = Non
         resp.append_header("Vary", "Accept")
         resp.content_type, resp.data = JSON if as_json else page.text_type, page.body(as_json)
         return
-    made = picture.made(page, Wanted(as_json, takes_gzip(req.env), "" if by_url or not as_json else "json"))
+    made = picture.made(page, Asked(as_json, takes_gzip(req.env), "" if by_url or not as_json else "json"))
     if page.key:
         picture.keep(req.env, made, page.topics)
     known = req.env.get("HTTP_IF_NONE_MATCH")

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from cloudsched.errors import StateError
-from cloudsched.info.contents import NOTHING, Contents, read
+from cloudsched.info import memory
+from cloudsched.info.contents import NOTHING, Contents, Wanted, read
 from cloudsched.info.freshness import Shared
-from cloudsched.model.jobs import Job, JobGroup, Machine
+from cloudsched.info.queue import Queue, groups
+from cloudsched.model.jobs import Job, Machine
 from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM
 from cloudsched.policy.machines import slots_by_vm
-from cloudsched.render import documents
-from cloudsched.render.fleet import Fleet, fleet
-from cloudsched.store import StateRow, Store
+from cloudsched.render import documents, jobs, vms
+from cloudsched.render.fleet import CloudVMs, Fleet, cloud_vms, fleet_of
+from cloudsched.store import StateRow, Store, queues, state_row
 from cloudsched.store.glance import Glance
+from cloudsched.store.queues import Census
 from cloudsched.web.negotiate import JSON, TEXT
 from cloudsched.web.ready import SMALLEST_GZIP, Environ, Form, Key, Ready, asked, compressed, ready
+
+T = TypeVar("T")
 
 PUBLISH_SECONDS = 0.2
 """Commits of mere observations are published no more often than this."""
@@ -30,13 +34,25 @@ PUBLISH_SECONDS = 0.2
 MOST_ASKED = 512
 """How many ways of asking for a page are remembered."""
 
+FEW = 100
+"""Texts of VMs that are gone are kept until there are more of them than this and than a quarter of the others."""
+
+REST_SECONDS = 2.0
+"""How long nobody must ask until memory is given back."""
+
+KEPT_AT_REST = 32 << 20
+"""Bytes of queues that are kept all the same, the short ones first: to read them again would take its time."""
+
+MOST_UNREAD = 50
+"""After how many changes of the jobs a queue is forgotten that nobody reads."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """Something a picture shows, in both its forms; `document` makes encoded JSON.
 
     A page with a `key` is rendered once, and again only after one of the `topics` it is made of has changed;
-    `index` stands for all of them.
+    `index` stands for all of them. `queues` and `census` are what it needs of the jobs.
     """
 
     text: Callable[[], str]
@@ -44,6 +60,12 @@ class Page:
     key: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
     text_type: str = TEXT
+    queues: tuple[str, ...] = ()
+    census: bool = False
+
+    def needs(self, as_json: bool) -> Wanted:
+        """What the picture must hold of the jobs for one of the forms."""
+        return Wanted(frozenset(Queue(word, as_json) for word in self.queues), self.census)
 
     def body(self, as_json: bool) -> bytes:
         """The page in one of its forms, as UTF-8."""
@@ -51,7 +73,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Asked:
     """The form a client asks for; `mark` tells forms of one URL apart in the tag."""
 
     as_json: bool
@@ -76,6 +98,8 @@ class Picture:
         self._bodies: dict[tuple[object, ...], _Kept] = {}
         self._asked: dict[Key, _Kept] = {}
         self._vm_texts: dict[str, tuple[VM, str]] = {}
+        self._pieces: dict[tuple[str, str], tuple[CloudVMs, Any]] = {}
+        self._clouds: dict[str, CloudVMs] = {}
         if before is not None:
             self._inherit(before)
 
@@ -85,9 +109,24 @@ class Picture:
         same = {topic for topic in StateRow.__dataclass_fields__ if getattr(now, topic) == getattr(then, topic)}
         self._bodies = {key: kept for key, kept in before._bodies.copy().items() if same.issuperset(kept.topics)}
         self._asked = {key: kept for key, kept in before._asked.copy().items() if same.issuperset(kept.topics)}
-        self._vm_texts = {
-            uid: (vm, text) for uid, (vm, text) in before._vm_texts.copy().items() if self.contents.vms.get(uid) is vm
+        self._vm_texts, self._pieces = before._vm_texts, before._pieces
+        count = sum(map(len, self.contents.vms.values()))
+        if len(self._vm_texts) > count + count // 4 + FEW:
+            self._tidy()
+        self._clouds = {
+            name: each
+            for name, each in before._clouds.copy().items()
+            if self.contents.clouds.get(name) is each.cloud
+            and self.contents.vms.get(name) is before.contents.vms.get(name)
         }
+
+    def _tidy(self) -> None:
+        """Forget the texts of VMs and clouds that are gone; the other picture may be adding to them."""
+        known = {uid for vms in self.contents.vms.values() for uid in vms}
+        for uid in self._vm_texts.copy().keys() - known:
+            self._vm_texts.pop(uid, None)
+        for key in [key for key in self._pieces.copy() if key[1] not in self.contents.clouds]:
+            self._pieces.pop(key, None)
 
     @property
     def index(self) -> int:
@@ -97,12 +136,21 @@ class Picture:
     @cached_property
     def fleet(self) -> Fleet:
         """Clouds with their VMs, in v1's order."""
-        return fleet(self.contents.clouds.values(), self.contents.vms.values())
+        contents, clouds = self.contents, self._clouds
+        for name, cloud in contents.clouds.items():
+            if name not in clouds:
+                clouds[name] = cloud_vms(cloud, contents.vms.get(name, {}).values())
+        return fleet_of(clouds[name] for name in contents.clouds)
 
-    @cached_property
-    def jobs(self) -> tuple[Job, ...]:
-        """Every job in the order of submission."""
-        return tuple(sorted(self.contents.jobs.values(), key=lambda job: (job.cluster_id, job.proc_id, job.id)))
+    def listed(self, word: str, as_json: bool) -> Iterator[str]:
+        """The encoded jobs of a queue in the order of submission."""
+        return self.contents.listings[Queue(word, as_json)].texts()
+
+    @property
+    def census(self) -> Census:
+        """How many jobs of each kind there are."""
+        assert self.contents.census is not None
+        return self.contents.census
 
     @cached_property
     def reasons(self) -> Mapping[str, tuple[str, ...]]:
@@ -122,15 +170,35 @@ class Picture:
             index=self.index,
             now=0,
             clouds=tuple(contents.clouds.values()),
-            vms=tuple(sorted((vm for vm in contents.vms.values() if not vm.released), key=lambda vm: vm.position)),
+            vms=tuple(sorted(self._ours(), key=lambda vm: vm.position)),
             shapes={key: explained.shape for key, explained in contents.shapes.items()},
-            groups=tuple(_groups(contents.jobs.values())),
+            groups=tuple(groups(contents.census or {})),
             machines=tuple(contents.machines[name] for name in sorted(contents.machines)),
             user_limits=contents.user_limits,
             cloud_aliases=contents.cloud_aliases,
             jobs_known=True,
             machines_known=True,
         )
+
+    def _ours(self) -> Iterator[VM]:
+        return (vm for vms in self.contents.vms.values() for vm in vms.values() if not vm.released)
+
+    def piece(self, kind: str, each: CloudVMs, make: Callable[[CloudVMs], T]) -> T:
+        """Something made of one cloud and its VMs, made once for as long as they stay as they are."""
+        key = kind, each.cloud.name
+        known = self._pieces.get(key)
+        if known is None or known[0] is not each:
+            self._pieces[key] = known = (each, make(each))
+        found: T = known[1]
+        return found
+
+    def cloud_text(self, each: CloudVMs) -> str:
+        """A cloud's document with those of its VMs."""
+        return self.piece("document", each, lambda each: documents.cloud(each, self.vm_text))
+
+    def vm_rows(self, each: CloudVMs) -> vms.Rows:
+        """A cloud's VMs as rows of text."""
+        return self.piece("rows", each, vms.rows)
 
     def vm_text(self, vm: VM) -> str:
         """A VM's document, encoded once for as long as the VM stays as it is."""
@@ -143,7 +211,7 @@ class Picture:
         """The state index at which one of the topics last changed; this picture's for none."""
         return max((getattr(self.contents.row, topic) for topic in topics), default=self.index)
 
-    def made(self, page: Page, wanted: Wanted) -> Ready:
+    def made(self, page: Page, wanted: Asked) -> Ready:
         """A page in the form asked for, rendered if it has not been since its topics changed."""
         body, encoding = self.body(page, wanted.as_json), ""
         if wanted.gzip and len(body) >= SMALLEST_GZIP:
@@ -184,19 +252,30 @@ class Picture:
         kept = None if key is None else self._asked.get(key)
         return None if kept is None else kept.made
 
+    def at_rest(self) -> Picture:
+        """The same without what is quickly made again, and without long queues."""
+        contents, kept, size = self.contents, {}, 0
+        for queue, listing in sorted(contents.listings.items(), key=lambda each: each[1].size):
+            size += listing.size
+            if size <= KEPT_AT_REST:
+                kept[queue] = listing
+        found = Picture(replace(contents, listings=kept, census=None))
+        found._vm_texts, found._pieces, found._clouds = self._vm_texts, self._pieces, self._clouds.copy()
+        return found
+
+    def holds(self, wanted: Wanted) -> bool:
+        """Whether it has what is wanted of the jobs."""
+        has_census = self.contents.census is not None or not wanted.census
+        return has_census and wanted.queues <= self.contents.listings.keys()
+
+    def has(self, page: Page, as_json: bool) -> bool:
+        """Whether a page has been rendered."""
+        return (page.key, as_json) in self._bodies
+
     def rendered(self) -> tuple[int, int]:
         """How many rendered pages are kept, and how many bytes they are."""
         kept = [each.made for each in self._bodies.copy().values()]
         return len(kept), sum(map(len, kept))
-
-
-def _groups(jobs: Iterable[Job]) -> list[JobGroup]:
-    counts = Counter(
-        (job.shape.key, job.priority, job.job_status, job.status, job.banned, job.blocked_clouds)
-        for job in jobs
-        if not job.problem
-    )
-    return [JobGroup(*kind, jobs=number) for kind, number in sorted(counts.items())]
 
 
 class Pictures:
@@ -205,8 +284,12 @@ class Pictures:
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store, self._clock = store, clock
         self._glance = Glance(store, clock)
+        self._publishing = threading.Lock()
         self._published: Picture | None = None
         self._published_at = 0.0
+        self._unread: dict[Queue, int] = {}
+        self._was_asked = False
+        self._timer: threading.Timer | None = None
         self._looked = Shared(self._fresh)
 
     def current(self) -> Picture:
@@ -214,9 +297,40 @@ class Pictures:
 
         Observations are no older than PUBLISH_SECONDS. Raises StateUnavailable.
         """
+        self._was_asked = True
         if self._published is not None and self._glance.is_current():
             return self._published
         return self._looked()
+
+    def holding(self, wanted: Wanted) -> Picture:
+        """The current picture, or a newer one, that holds of the jobs what is wanted. Raises StateUnavailable."""
+        self._unread.update(dict.fromkeys(wanted.queues, 0))
+        picture = self.current()
+        if picture.holds(wanted):
+            return picture
+        with self._publishing:
+            # Whoever waited here may find that another one has read it.
+            shown = self._published
+            if shown is None or not shown.holds(wanted):
+                shown = self._publish(wanted.census)
+        return shown
+
+    def job(self, *references: str) -> tuple[Picture, Job | None]:
+        """The first of some jobs that there is, and a picture of the same moment. Raises StateUnavailable.
+
+        A reference is an id, or else CLUSTER.PROC.
+        """
+        numbers = [number for each in references if (number := jobs.number(each))]
+        picture = self.current()
+        while True:
+            with self._store.reading() as connection:
+                found = queues.job(connection, references, numbers)
+                row = None if found and found.revision <= picture.index else state_row(connection)
+            if row is None or row.jobs <= picture.contents.row.jobs:
+                return picture, found.job if found else None
+            # The job has changed, or gone, since the picture was made.
+            with self._publishing:
+                picture = self._publish()
 
     def answer(self, environ: Environ) -> Ready | None:
         """What is ready for a request; None also while the state cannot be read, which is somebody else's to say."""
@@ -226,12 +340,42 @@ class Pictures:
             return None
 
     def _fresh(self) -> Picture:
-        row, shown = self._glance.row(), self._published
-        if shown is None or self._is_due(row, shown.contents.row):
-            contents = read(self._store, shown.contents if shown else NOTHING)
-            self._published = shown = Picture(contents, shown)
-            self._published_at = self._clock()
-        self._glance.trust()
+        with self._publishing:
+            row, shown = self._glance.row(), self._published
+            if shown is None or self._is_due(row, shown.contents.row):
+                shown = self._publish()
+            self._glance.trust()
+            if self._timer is None:
+                self._wait_for_rest()
+            return shown
+
+    def _wait_for_rest(self) -> None:
+        self._was_asked = False
+        self._timer = threading.Timer(REST_SECONDS, self._rest_now)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _rest_now(self) -> None:
+        """Give memory back when nobody has asked for a while; the next one who asks starts the wait again."""
+        with self._publishing:
+            self._timer = None
+            if self._was_asked:
+                self._wait_for_rest()
+                return
+            if self._published is not None:
+                self._published = self._published.at_rest()
+                self._unread = {each: self._unread.get(each, 0) for each in self._published.contents.listings}
+        memory.give_back()
+
+    def _publish(self, census: bool = False) -> Picture:
+        """Read what has changed and show it; for one thread at a time."""
+        shown = self._published
+        read_lately = frozenset(each for each, times in self._unread.items() if times <= MOST_UNREAD)
+        contents = read(self._store, shown.contents if shown else NOTHING, Wanted(read_lately, census))
+        if shown is None or contents.row.jobs != shown.contents.row.jobs:
+            self._unread = {each: self._unread[each] + 1 for each in read_lately}
+        self._published = shown = Picture(contents, shown)
+        self._published_at = self._clock()
         return shown
 
     def _is_due(self, row: StateRow, shown: StateRow) -> bool:

@@ -9,7 +9,9 @@ from hashlib import sha256
 from importlib.resources import files
 
 from cloudsched import __version__
+from cloudsched.info.contents import Wanted
 from cloudsched.info.picture import Pictures
+from cloudsched.info.queue import by_reason, by_user
 from cloudsched.render import status
 from cloudsched.render.status import Status
 from cloudsched.store import Store, history, operations
@@ -52,7 +54,8 @@ class Root:
         resp.data = status.page(shown, self._style, self._script).encode(errors="replace")
 
     def _status(self) -> Status:
-        picture = self._pictures.current()
+        picture = self._pictures.holding(Wanted(census=True))
+        shapes = picture.contents.queue_shapes
         with self._store.reading() as connection:
             beats, day = all_heartbeats(connection), history.read_history(connection)
             journal = operations.recent(connection, _JOURNAL)
@@ -61,8 +64,8 @@ class Root:
             index=picture.index,
             now=self._now(),
             fleet=picture.fleet,
-            jobs=picture.jobs,
-            reasons=picture.reasons,
+            jobs=by_user(picture.census, shapes),
+            why=by_reason(picture.census, shapes),
             beats=beats,
             journal=journal,
             history=day,

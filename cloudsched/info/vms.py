@@ -17,7 +17,11 @@ _FLEET = ("clouds", "vms")
 _Form = Callable[[Picture, Fleet], str]
 
 METRICS: Mapping[str, tuple[_Form, _Form, tuple[str, ...]]] = {
-    "": (lambda _, fleet: vms.table(fleet), lambda picture, fleet: documents.vm_list(fleet, picture.vm_text), _FLEET),
+    "": (
+        lambda picture, fleet: vms.table_of(fleet, picture.vm_rows),
+        lambda picture, fleet: documents.vm_list(fleet, picture.vm_text),
+        _FLEET,
+    ),
     "all": (
         lambda _, fleet: vms.condensed(fleet.vms),
         lambda _, fleet: documents.encode(documents.states(fleet)),

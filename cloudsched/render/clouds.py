@@ -28,12 +28,17 @@ def _overview_row(cloud: Cloud) -> str:
 
 def clusters(fleet: Fleet) -> str:
     """Every active cloud, `GET /clusters` (PARITY 2.1, list form)."""
-    return "Clusters in resource pool:\n" + "".join(f"{_cluster(each)}\n" for each in fleet.active)
+    return clusters_of(map(cluster, fleet.active))
+
+
+def clusters_of(texts: Iterable[str]) -> str:
+    """The same of texts made by `cluster`."""
+    return "Clusters in resource pool:\n" + "".join(f"{each}\n" for each in texts)
 
 
 def cluster_info(name: str, each: CloudVMs) -> str:
     """One cloud under the name the client typed, `GET /clusters/C` (PARITY 2.1, single form)."""
-    return f"Cluster Info: {cell(name)}\n{_cluster(each)}"
+    return f"Cluster Info: {cell(name)}\n{cluster(each)}"
 
 
 def no_cluster_info(name: str) -> str:
@@ -46,7 +51,8 @@ def no_cluster(name: str) -> str:
     return f"Cluster named {cell(name)} not found."
 
 
-def _cluster(each: CloudVMs) -> str:
+def cluster(each: CloudVMs) -> str:
+    """One cloud with its heading."""
     cloud, left = each.cloud, remaining(each)
     address, kind = cell(cloud.network_address)[:24], cell(cloud.cloud_type)
     return (

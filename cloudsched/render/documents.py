@@ -49,9 +49,13 @@ _OUR_JOB_KEYS = ("problem", "hold_reason", "exit_code", "submitted_at", "finishe
 _ALWAYS_IN_JOBS: Document = {"req_imageloc": "", "running_vm": None}
 
 
-def encode(document: object) -> str:
-    """JSON as v1 wrote it: default separators, everything beyond ASCII escaped."""
-    return json.dumps(document, default=dict)
+encode = json.JSONEncoder(default=dict).encode
+"""JSON as v1 wrote it: default separators, everything beyond ASCII escaped."""
+
+
+def joined(**lists: Iterable[str]) -> str:
+    """An object of lists whose elements are encoded already."""
+    return "{" + ", ".join(f'"{name}": [{", ".join(texts)}]' for name, texts in lists.items()) + "}"
 
 
 def vm(each: VM) -> Document:
@@ -93,11 +97,9 @@ def _cloud(each: CloudVMs) -> Document:
     return document | {"health": troubles.health(configured.trouble)}
 
 
-def pool(fleet: Fleet, vm_text: EncodeVM = encode_vm) -> str:
+def pool(fleet: Fleet, cloud_text: Callable[[CloudVMs], str] = cloud) -> str:
     """All active clouds, encoded; removed ones that still drain under a key of their own (PARITY 3.3, B-31)."""
-    active = ", ".join(cloud(each, vm_text) for each in fleet.active)
-    removed = ", ".join(cloud(each, vm_text) for each in fleet.removed)
-    return f'{{"resources": [{active}], "retired_resources": [{removed}]}}'
+    return joined(resources=map(cloud_text, fleet.active), retired_resources=map(cloud_text, fleet.removed))
 
 
 def vm_list(fleet: Fleet, vm_text: EncodeVM = encode_vm) -> str:
@@ -176,8 +178,13 @@ def job_pool_encoded_twice(listed: Sequence[Job], of_shape: Reasons) -> Document
 
 def boot_failures(listed: Iterable[Job], of_shape: Reasons) -> Document:
     """Why jobs have no VM."""
-    failing = [(each.id, failures.reasons(each, of_shape)) for each in listed]
-    return {"jobs": [{"id": job_id, "reasons": why} for job_id, why in failing if why]}
+    failing = (boot_failure(each, of_shape) for each in listed)
+    return {"jobs": [each for each in failing if each["reasons"]]}
+
+
+def boot_failure(each: Job, of_shape: Reasons) -> Document:
+    """Why one job has no VM."""
+    return {"id": each.id, "reasons": failures.reasons(each, of_shape)}
 
 
 def image_failures(clouds: Iterable[Cloud]) -> Document:

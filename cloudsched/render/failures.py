@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.failures import VMFailure
@@ -13,22 +14,50 @@ Reasons = Mapping[str, Sequence[str]]
 """Why the waiting jobs of a shape have no VM, by the shape's key."""
 
 _CONSOLE_LINES = 5
+
+
+class Waiting(Protocol):
+    """What of a job its reasons depend on; the fields are Job's."""
+
+    @property
+    def problem(self) -> str: ...
+    @property
+    def job_status(self) -> int: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def failed_boot_reason(self) -> tuple[str, ...]: ...
+
+
 _WAITING = frozenset({JobStatus.NEW, JobStatus.IDLE})
 
 
 def reasons(job: Job, of_shape: Reasons) -> tuple[str, ...]:
     """Why the job has no VM, each reason once: what is wrong with the job, what stopped its boots, and while it
     waits unscheduled, what stops those of its shape."""
+    return why(job, of_shape.get(job.shape.key, ()))
+
+
+def why(job: Waiting, of_shape: Sequence[str]) -> tuple[str, ...]:
+    """The same for whatever is known of a job; `of_shape` are the reasons of its own shape."""
     own = (job.problem,) if job.problem else ()
     waits = job.job_status in _WAITING and job.status == "Unscheduled"
-    shared = of_shape.get(job.shape.key, ()) if waits else ()
-    return tuple(dict.fromkeys((*own, *job.failed_boot_reason, *shared)))
+    return tuple(dict.fromkeys((*own, *job.failed_boot_reason, *(of_shape if waits else ()))))
 
 
 def boot(jobs: Iterable[Job], of_shape: Reasons) -> str:
     """Every job that has a reason to have no VM, `GET /failures/boot` (PARITY 2.10)."""
-    failing = ((job.id, reasons(job, of_shape)) for job in jobs)
-    return "Job Failure Reasons:\n" + "".join(_entry("Job ID", job_id, "", why) for job_id, why in failing if why)
+    return boot_listed(boot_entry(job, of_shape) for job in jobs if reasons(job, of_shape))
+
+
+def boot_entry(job: Job, of_shape: Reasons) -> str:
+    """One job's entry of that list."""
+    return _entry("Job ID", job.id, "", reasons(job, of_shape))
+
+
+def boot_listed(entries: Iterable[str]) -> str:
+    """The list of entries made by `boot_entry`."""
+    return "Job Failure Reasons:\n" + "".join(entries)
 
 
 def image(clouds: Iterable[Cloud]) -> str:

@@ -74,18 +74,25 @@ def remaining(each: CloudVMs) -> Remaining:
 
 
 def fleet(clouds: Iterable[Cloud], vms: Iterable[VM]) -> Fleet:
-    """Sort clouds and VMs into v1's order and give each cloud its own; every VM of a removed cloud is retired."""
+    """Sort clouds and VMs into v1's order and give each cloud its own."""
     of_cloud: dict[str, list[VM]] = defaultdict(list)
-    for vm in sorted(vms, key=lambda vm: vm.position):
+    for vm in vms:
         of_cloud[vm.cloud].append(vm)
-    every = [_told_apart(cloud, of_cloud[cloud.name]) for cloud in sorted(clouds, key=lambda cloud: cloud.position)]
+    return fleet_of(cloud_vms(cloud, of_cloud[cloud.name]) for cloud in clouds)
+
+
+def fleet_of(clouds: Iterable[CloudVMs]) -> Fleet:
+    """Clouds with their VMs, in v1's order."""
+    every = sorted(clouds, key=lambda each: each.cloud.position)
     return Fleet(
         active=tuple(each for each in every if not each.cloud.removed),
         removed=tuple(each for each in every if each.cloud.removed and each.retired),
     )
 
 
-def _told_apart(cloud: Cloud, vms: list[VM]) -> CloudVMs:
+def cloud_vms(cloud: Cloud, unsorted: Iterable[VM]) -> CloudVMs:
+    """A cloud and its VMs told apart; every VM of a removed cloud is retired."""
+    vms = sorted(unsorted, key=lambda vm: vm.position)
     ours = [vm for vm in vms if not vm.released]
     return CloudVMs(
         cloud,

@@ -28,10 +28,16 @@ QUEUES: Mapping[str, Callable[[Job], bool]] = {
 
 def table(jobs: Iterable[Job]) -> str:
     """The job table, its heading always present, `GET /jobs?state=S` and `GET /jobs/ID` (PARITY 2.8)."""
-    return _HEADING + "".join(_row(job) for job in jobs)
+    return _HEADING + "".join(map(row, jobs))
 
 
-def _row(job: Job) -> str:
+def listed(rows: Iterable[str]) -> str:
+    """The job table of rows made by `row`."""
+    return _HEADING + "".join(rows)
+
+
+def row(job: Job) -> str:
+    """One job as a line of the table."""
     user, vmtype = cell(job.shape.user)[:15], cell(job.shape.req_vmtype)[:15]
     status = cell(job.override_status or job.status)[:12]
     return (
@@ -45,10 +51,7 @@ def _word(job_status: int) -> str:
     return known.get(job_status, str(job_status))
 
 
-def find(jobs: Mapping[str, Job], job_id: str) -> Job | None:
-    """The job of that GlobalJobId, else of that `CLUSTER.PROC`."""
-    exact, number = jobs.get(job_id), _NUMBER.fullmatch(job_id)
-    if exact is not None or number is None:
-        return exact
-    wanted = int(number[1]), int(number[2])
-    return next((job for job in jobs.values() if (job.cluster_id, job.proc_id) == wanted), None)
+def number(job_id: str) -> tuple[int, int] | None:
+    """The (cluster, proc) that a name means which is no id: `CLUSTER.PROC`."""
+    found = _NUMBER.fullmatch(job_id)
+    return (int(found[1]), int(found[2])) if found else None

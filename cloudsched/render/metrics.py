@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from cloudsched.model.jobs import Job, JobStatus, Machine
+from cloudsched.model.jobs import JobStatus, Machine
 from cloudsched.model.metrics import (
     BOOT_FAILURES,
     BOOTS,
@@ -55,11 +55,14 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the figures of one state index are made of; `waiting` counts wishes by aspect, `idle` cores by cause."""
+    """What the figures of one state index are made of.
+
+    `jobs` counts by job_status and user, `waiting` wishes by aspect, `idle` cores by cause.
+    """
 
     index: int
     fleet: Fleet = field(default_factory=Fleet)
-    jobs: Iterable[Job] = ()
+    jobs: Mapping[tuple[int, str], int] = field(default_factory=dict)
     machines: Iterable[Machine] = ()
     waiting: Mapping[str, int] = field(default_factory=dict)
     idle: Mapping[str, float] = field(default_factory=dict)
@@ -150,9 +153,9 @@ def _vms(metric: Metric, facts: Facts) -> Family:
 
 def _jobs(metric: Metric, facts: Facts) -> Family:
     words = {status.value: status.name.lower() for status in JobStatus}
-    counts: Counter[Key] = Counter(
-        (words.get(job.job_status, str(job.job_status)), job.shape.user) for job in facts.jobs
-    )
+    counts: Counts = {
+        (words.get(status, str(status)), user): float(number) for (status, user), number in facts.jobs.items()
+    }
     return family(metric, folded(metric, counts))
 
 

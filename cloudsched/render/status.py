@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from cloudsched.model.jobs import Job, JobStatus
+from cloudsched.model.jobs import JobStatus
 from cloudsched.model.snapshot import Heartbeat
 from cloudsched.model.troubles import state
 from cloudsched.model.wishes import Operation
-from cloudsched.render import failures, heartbeats, vms
-from cloudsched.render.failures import Reasons
+from cloudsched.render import heartbeats, vms
 from cloudsched.render.fleet import CloudVMs, Fleet
 from cloudsched.render.plots import History, plot
 
@@ -38,14 +37,17 @@ _SECTIONS = ("Fleet", "Queue", "Heartbeats", "Journal", "Failures", "History")
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the page shows; `now` in Unix seconds, `journal` the latest operations, newest first."""
+    """What the page shows; `now` in Unix seconds, `journal` the latest operations, newest first.
+
+    `jobs` counts by job_status and user, `why` jobs by each reason to have no VM.
+    """
 
     version: str
     index: int
     now: float
     fleet: Fleet
-    jobs: Sequence[Job]
-    reasons: Reasons
+    jobs: Mapping[tuple[int, str], int]
+    why: Mapping[str, int]
     beats: Sequence[Heartbeat]
     journal: Sequence[Operation]
     history: History
@@ -109,11 +111,11 @@ def _condition(each: CloudVMs) -> str:
     return ", ".join(word for word, holds in words.items() if holds) or "enabled"
 
 
-def _queue(jobs: Iterable[Job]) -> str:
+def _queue(jobs: Mapping[tuple[int, str], int]) -> str:
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    columns = {status: word for word, statuses in _QUEUE.items() for status in statuses}
-    for job in jobs:
-        counts[job.shape.user][columns.get(JobStatus(job.job_status), "waiting")] += 1
+    columns: dict[int, str] = {status: word for word, statuses in _QUEUE.items() for status in statuses}
+    for (status, user), number in jobs.items():
+        counts[user][columns.get(status, "waiting")] += number
     users = sorted(counts, key=lambda user: (-counts[user]["waiting"] - counts[user]["running"], user))
     rows = [[user, *(counts[user][word] for word in _QUEUE)] for user in users[:_MOST]]
     rest = sum((counts[user] for user in users[_MOST:]), Counter[str]())
@@ -141,8 +143,7 @@ def _targets(operation: Operation) -> str:
 
 def _failures(status: Status) -> str:
     clouds = [each.cloud for each in status.fleet.active]
-    why: Counter[str] = Counter(reason for job in status.jobs for reason in failures.reasons(job, status.reasons))
-    rows = [[count, reason] for reason, count in why.most_common(_FEW)]
+    rows = [[count, reason] for reason, count in Counter(status.why).most_common(_FEW)]
     jobs = (
         _table("Why jobs have no VM", ("Jobs", "Reason"), rows)
         if rows

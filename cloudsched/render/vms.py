@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from cloudsched.model.jobs import Machine
 from cloudsched.model.vms import VM
 from cloudsched.render.cells import cell
 from cloudsched.render.fleet import CloudVMs, Fleet
+
+Rows = tuple[str, str]
 
 _HEADING = f"{'ID':<6} {'HOSTNAME':<25} {'VMTYPE':<20} {'USER':<10} {'STATUS':<12} {'CLUSTER':<23}\n"
 
@@ -34,11 +36,21 @@ _UNREACHABLE = tuple(
 
 def table(fleet: Fleet) -> str:
     """The VM table with its totals, `GET /vms`, or of one cloud's fleet (PARITY 2.5, B-30)."""
-    rows = "".join(_table_row(vm) for vm in fleet.vms)
-    retiring = "".join(_table_row(vm) for vm in fleet.retired)
-    total = f"Total VMs: {sum(1 for _ in fleet.vms)}. Total Clouds: {len(fleet.active)}"
+    return table_of(fleet, rows)
+
+
+def table_of(fleet: Fleet, rows_of: Callable[[CloudVMs], Rows]) -> str:
+    """The same of the rows of each cloud, made by `rows`."""
+    rows = "".join(rows_of(each)[0] for each in fleet.active)
+    retiring = "".join(rows_of(each)[1] for each in (*fleet.active, *fleet.removed))
+    total = f"Total VMs: {sum(len(each.vms) for each in fleet.active)}. Total Clouds: {len(fleet.active)}"
     drain = f"\n\nRetiring VMs from removing resources:\n{retiring}" if retiring else ""
     return f"{_HEADING}{rows}\n{total}{drain}"
+
+
+def rows(each: CloudVMs) -> Rows:
+    """The rows of a cloud's VMs: those that count, those that drain."""
+    return "".join(map(_table_row, each.vms)), "".join(map(_table_row, each.retired))
 
 
 def info(vm_id: str, vm: VM) -> str:

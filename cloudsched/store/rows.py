@@ -40,6 +40,21 @@ def from_row(kind: Callable[..., T], row: RowMapping | Mapping[str, Any]) -> T:
     return kind(**{name: made[name](row[name]) if name in made else row[name] for name in names})
 
 
+@cache
+def reader(kind: Callable[..., T], table: Table) -> tuple[list[ColumnElement[Any]], Callable[[Sequence[Any]], T]]:
+    """The columns that make a dataclass, and what makes it of a row of just these: much faster than `from_row`."""
+    names, tuples = _names(kind)
+    places = [place for place, name in enumerate(names) if name in tuples]
+
+    def build(row: Sequence[Any]) -> T:
+        values = list(row)
+        for place in places:
+            values[place] = tuple(values[place])
+        return kind(*values)
+
+    return [table.c[name] for name in names], build
+
+
 def key_column(table: Table) -> ColumnElement[Any]:
     """The single column that names a row of the table."""
     (column,) = table.primary_key.columns
@@ -121,9 +136,14 @@ def changes(connection: Connection, table: Table, topic: str, since: int) -> tup
     rows = connection.execute(select(table).where(table.c.revision > since)).mappings().all()
     if since == 0:
         return list(rows), []
+    return list(rows), gone(connection, topic, since)
+
+
+def gone(connection: Connection, topic: str, since: int) -> list[str]:
+    """The keys of a topic's rows that were deleted after the index `since`."""
     stones = tables.tombstones
-    gone = select(stones.c.key).where(stones.c.topic == topic, stones.c.revision > since)
-    return list(rows), list(connection.execute(gone).scalars())
+    query = select(stones.c.key).where(stones.c.topic == topic, stones.c.revision > since)
+    return list(connection.execute(query).scalars())
 
 
 def _existing(connection: Connection, table: Table, keys: list[Any]) -> dict[Any, RowMapping]:

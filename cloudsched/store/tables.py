@@ -44,6 +44,8 @@ class Json(TypeDecorator[Any]):
         return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=asdict)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        if value == "[]":
+            return []
         return None if value is None else json.loads(value)
 
 

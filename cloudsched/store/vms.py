@@ -22,6 +22,13 @@ def all_vms(connection: Connection) -> list[VM]:
     return [rows.from_row(VM, row) for row in found]
 
 
+def changed(connection: Connection, since: int) -> tuple[list[VM], list[str]]:
+    """The VMs that changed after an index, and the uids of those that went; since 0 all VMs and no uids."""
+    columns, build = rows.reader(VM, tables.vms)
+    found = connection.execute(select(*columns).where(tables.vms.c.revision > since))
+    return list(map(build, found)), rows.gone(connection, "vms", since) if since else []
+
+
 def of_cloud(connection: Connection, cloud: str) -> list[VM]:
     """The VMs of one cloud that are ours to steer: active ones first, oldest first within each."""
     table = tables.vms

@@ -1,0 +1,132 @@
+"""The jobs as readers need them: some of them by the database's own sorting out, all of them only as numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select
+
+from cloudsched.model.jobs import Job, Shape
+from cloudsched.store import rows, tables
+from cloudsched.store.jobs import to_shape
+
+_TABLE = tables.jobs
+_COLUMNS, _build = rows.reader(Job, _TABLE)
+_ID, _SHAPE = (tuple(Job.__dataclass_fields__).index(name) for name in ("id", "shape"))
+_NUMBER = _TABLE.c.cluster_id, _TABLE.c.proc_id
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What tells jobs apart for those who count them; names are those of Job, `shape` is its key."""
+
+    shape: str
+    priority: int
+    job_status: int
+    status: str
+    banned: bool
+    blocked_clouds: tuple[str, ...]
+    problem: str = ""
+    failed_boot_reason: tuple[str, ...] = ()
+
+
+Census = Mapping[Kind, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One job, and the index of its last change."""
+
+    job: Job
+    revision: int
+
+
+_KIND = [_TABLE.c[name] for name in Kind.__dataclass_fields__]
+_COMMON = len(_KIND) - 2
+_ODD = or_(_TABLE.c.problem != "", _TABLE.c.failed_boot_reason != [])
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which jobs to read: all conditions that are given hold; `odd` are those with a problem or a failed boot."""
+
+    job_status: int | None = None
+    status: str | None = None
+    shapes: Collection[str] | None = None
+    odd: bool = False
+
+    def conditions(self) -> Iterator[ColumnElement[bool]]:
+        """The same for the database."""
+        if self.job_status is not None:
+            yield _TABLE.c.job_status == self.job_status
+        if self.status is not None:
+            yield _TABLE.c.status == self.status
+        if self.shapes is not None:
+            yield _TABLE.c.shape.in_(sorted(self.shapes)) if self.shapes else false()
+        if self.odd:
+            yield _ODD
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads jobs inside a transaction of the caller's; `shapes` are always all that there are, by key."""
+
+    connection: Connection
+
+    def selected(self, where: Where, shapes: Mapping[str, Shape]) -> Iterator[Job]:
+        """The jobs of a selection, in no order."""
+        return _jobs(self.connection, shapes, *where.conditions())
+
+    def changed(self, since: int, shapes: Mapping[str, Shape]) -> tuple[list[Job], list[str]]:
+        """The jobs that changed after an index, and the ids of those that went."""
+        changed = list(_jobs(self.connection, shapes, _TABLE.c.revision > since))
+        return changed, rows.gone(self.connection, "jobs", since)
+
+
+def job(connection: Connection, references: Sequence[str], numbers: Sequence[tuple[int, int]]) -> Found | None:
+    """The first of these that there is: jobs by their ids, then by (cluster, proc)."""
+    by_id = {row[_ID]: row for row in _found(connection, _TABLE.c.id.in_(references))}
+    chosen = next((by_id[each] for each in references if each in by_id), None)
+    for cluster, proc in numbers if chosen is None else ():
+        chosen = chosen or next(iter(_found(connection, and_(_NUMBER[0] == cluster, _NUMBER[1] == proc))), None)
+    if chosen is None:
+        return None
+    *values, shape, revision = chosen
+    values[_SHAPE] = to_shape(shape)
+    return Found(_build(values), revision)
+
+
+def _found(connection: Connection, condition: ColumnElement[bool]) -> Sequence[Any]:
+    query = select(*_COLUMNS, tables.shapes.c.shape, _TABLE.c.revision)
+    return connection.execute(query.where(condition, _TABLE.c.shape == tables.shapes.c.key)).all()
+
+
+def _jobs(connection: Connection, shapes: Mapping[str, Shape], *conditions: ColumnElement[bool]) -> Iterator[Job]:
+    for row in connection.execute(select(*_COLUMNS).where(*conditions)):
+        values = list(row)
+        values[_SHAPE] = shapes[values[_SHAPE]]
+        yield _build(values)
+
+
+def census(connection: Connection) -> Census:
+    """How many jobs there are of each kind: the common ones from an index alone, then the odd ones."""
+    common = _counted(connection, select(*_KIND[:_COMMON], func.count()).group_by(*_KIND[:_COMMON]))
+    odd = _counted(connection, select(*_KIND, func.count()).where(_ODD).group_by(*_KIND))
+    for kind, number in odd.items():
+        common[_plain(kind)] -= number
+    return {kind: number for kind, number in (common + odd).items() if number}
+
+
+def _counted(connection: Connection, query: Any) -> Counter[Kind]:
+    found: Counter[Kind] = Counter()
+    for *values, number in connection.execute(query):
+        fields: list[Any] = [tuple(each) if isinstance(each, list) else each for each in values]
+        found[Kind(*fields)] = number
+    return found
+
+
+def _plain(kind: Kind) -> Kind:
+    return Kind(kind.shape, kind.priority, kind.job_status, kind.status, kind.banned, kind.blocked_clouds)
