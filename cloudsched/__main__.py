@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from cloudsched import __version__, logs
@@ -22,7 +22,7 @@ from cloudsched.engine.daemons import Daemons
 from cloudsched.engine.scheduler import Options, Scheduler
 from cloudsched.engine.takeover import take_over
 from cloudsched.errors import CloudschedError, ConfigError
-from cloudsched.store import Store, dump, locks, upgrade, v1
+from cloudsched.store import Store, dump, place, upgrade, v1
 from cloudsched.store.tables import SCHEMA_VERSION
 
 log = logging.getLogger(logs.NAME)
@@ -196,7 +196,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.simulate:
         _refuse_to_play_over(settings.vms_dir)
     store = Store.open(settings.database_url, settings.state_dir)
-    with locks.hold_engine(settings.state_dir):
+    with closing(place.hold(store)):
         scheduler = Scheduler(store, config, Options(simulate=options.simulate))
         stop, abort = threading.Event(), threading.Event()
         _handle_signals(scheduler, stop, abort)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import databases
 import golden_state
 from wsgi import Client
 
 from cloudsched.admin import create_app
 from cloudsched.config import Config, Global
 from cloudsched.model.wishes import Aspect, OutcomeState, Wish
-from cloudsched.store import Store, limits, locks, operations
+from cloudsched.store import Store, limits, operations, place
 from cloudsched.store.watch import Watch
 from cloudsched.web.token_file import read_token
 
@@ -58,7 +59,7 @@ class Bench:
 
 def make_store(tmp_path: Path) -> Store:
     """A store holding the golden state."""
-    store = Store.open(f"sqlite:///{tmp_path / 'state.db'}", tmp_path)
+    store = databases.open_store(tmp_path)
     golden_state.load(store)
     return store
 
@@ -93,7 +94,7 @@ def settling(made: Bench) -> Iterator[None]:
                 last[0] = wishes
                 made.settle()
 
-    with locks.hold_engine(made.store.directory):
+    with closing(place.hold(made.store)):
         thread = threading.Thread(target=run)
         thread.start()
         try:

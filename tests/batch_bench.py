@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import databases
+
 from cloudsched import processes
 from cloudsched.batch.embedded import EmbeddedBatch, Session, Settings
 from cloudsched.batch.wire import Service, listen, serve
 from cloudsched.config.options import JobDefaults
 from cloudsched.model.jobs import Job, JobOrder, JobStatus
 from cloudsched.model.vms import VM
-from cloudsched.store import Store
 from cloudsched.store.queue import SQLQueue
 
 DEADLINE_SECONDS = 30.0
@@ -48,7 +49,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.state_dir.mkdir(mode=0o700, exist_ok=True)
-        self.store = Store.open(f"sqlite:///{self.state_dir / 'state.db'}", self.state_dir)
+        self.store = databases.open_store(self.state_dir)
         self.renew_engine()
 
     def renew_engine(self) -> None:

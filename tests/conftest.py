@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import databases
 import pytest
+from postgresql import Server, postgresql_server
 
 from cloudsched.store import Store
-from tests.postgresql import Server, postgresql_server
 from tests.real.condor import CondorPool, condor_pool
 
 SLOW = re.compile(
@@ -28,6 +29,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
+ON_BOTH = re.compile(
+    r"test_(store|store_rows|store_verbs|queue|dump|engine|engine_\w+|embedded|boots|whole|health|metrics|status_page"
+    r"|admin_(clouds|jobs|limits|root|vms|waiting)|info|info_golden|info_picture|clients_daemons)"
+)
+"""Files whose tests run on SQLite and on PostgreSQL, but for those marked `sqlite`."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of ON_BOTH once for each database."""
+    if ON_BOTH.fullmatch(metafunc.definition.path.stem) and not metafunc.definition.get_closest_marker("sqlite"):
+        each = ["sqlite", pytest.param("postgresql", marks=[pytest.mark.real, pytest.mark.slow])]
+        metafunc.parametrize("database", each, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The database that holds the states of a file's tests: `sqlite` unless it is asked for the other."""
+    kind = getattr(request, "param", "sqlite")
+    if kind == "sqlite":
+        yield kind
+    else:
+        with databases.on(request.getfixturevalue("postgresql")):
+            yield kind
+
+
+@pytest.fixture(autouse=True)
+def _own_states(database: str) -> Iterator[None]:
+    """The states of one test end with it."""
+    with databases.cleared():
+        yield
+
+
 @pytest.fixture
 def state_dir(tmp_path: Path) -> Path:
     """A state directory of this test's own; what it holds is made by whoever opens the store."""
@@ -36,8 +69,8 @@ def state_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(state_dir: Path) -> Iterator[Store]:
-    """A new, empty state in a real SQLite file."""
-    opened = Store.open(f"sqlite:///{state_dir / 'state.db'}", state_dir)
+    """A new, empty state in a real database."""
+    opened = databases.open_store(state_dir)
     yield opened
     opened.close()
 

@@ -33,7 +33,7 @@ from cloudsched.model.wishes import Operation
 from cloudsched.policy import plan as make_plan
 from cloudsched.store import Store, clouds, jobs, operations, verbs, vms
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 300.0
 RUN_SECONDS = 60
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from databases import open_store
 from golden_state import golden, load
 from wsgi import Client
 
@@ -12,11 +13,6 @@ from cloudsched.config import Config
 from cloudsched.config.options import Global
 from cloudsched.info import create_app
 from cloudsched.store import Store
-
-
-def open_store(directory: Path, *, read_only: bool = False) -> Store:
-    """The store in a directory."""
-    return Store.open(f"sqlite:///{directory / 'state.db'}", directory, read_only=read_only)
 
 
 def golden_client(directory: Path, **options: object) -> tuple[Client, Store]:

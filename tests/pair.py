@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import databases
 import golden_state
 from waitress import wasyncore
 from waitress.server import create_server
@@ -22,8 +23,7 @@ import cloudsched.info.app
 from cloudsched.config import Config
 from cloudsched.config.load import load, with_clouds
 from cloudsched.model.wishes import Aspect, OutcomeState, Wish
-from cloudsched.store import Store, limits, operations
-from cloudsched.store.locks import hold_engine
+from cloudsched.store import Store, limits, operations, place
 from cloudsched.web.app import WSGIApp
 
 
@@ -43,11 +43,12 @@ def serving(directory: Path, options: Mapping[str, str]) -> Iterator[Pair]:
     resources = directory / "cloud_resources.conf"
     resources.write_text(golden_state.golden().ini)
     overrides = {"state_dir": str(directory / "state"), "cloud_resource_config": str(resources), **options}
+    overrides |= databases.options(directory / "state")
     config = with_clouds(load({("global", name): value for name, value in overrides.items()}, {}), simulated=True)
     with ExitStack() as stack:
         store = stack.enter_context(closing(Store.open(config.global_.database_url, config.global_.state_dir)))
         golden_state.load(store, int(time.time()))
-        stack.enter_context(hold_engine(store.directory))
+        stack.enter_context(closing(place.hold(store)))
         stack.enter_context(_settling(store))
         waiting = stack.enter_context(closing(cloudsched.admin.app.waiting_room(store, config)))
         admin = stack.enter_context(_served(cloudsched.admin.app.create_app(store, config, waiting)))

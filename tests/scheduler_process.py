@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import databases
+
 from cloudsched.errors import StateUnavailable
-from cloudsched.store import Store, locks
+from cloudsched.store import locks
 
 ROOT = Path(__file__).parent.parent
 SECONDS = 60.0
@@ -33,7 +35,8 @@ class Running:
 def environment(home: Path, **options: object) -> dict[str, str]:
     """An environment whose state is in `home/state`; `options` are of `[global]`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CLOUDSCHED_", "XDG_"))}
-    given = {"state_dir": home / "state", "admin_server_port": 0, "info_server_port": 0} | options
+    given = {"state_dir": home / "state", "admin_server_port": 0, "info_server_port": 0}
+    given |= databases.options(home / "state") | options
     return kept | {"HOME": str(home)} | {f"CLOUDSCHED_GLOBAL_{name.upper()}": str(each) for name, each in given.items()}
 
 
@@ -67,7 +70,7 @@ def daemon(home: Path, module: str, **options: object) -> Iterator[str]:
 
 def _has_state(directory: Path) -> bool:
     try:
-        Store.open(f"sqlite:///{directory / 'state.db'}", directory, read_only=True).close()
+        databases.open_store(directory, read_only=True).close()
     except StateUnavailable:
         return False
     return locks.engine_holder(directory) is not None

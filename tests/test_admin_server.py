@@ -9,13 +9,14 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from admin_bench import Bench, make_store, settling
 from wsgi import Client
 
-from cloudsched.store import Store, locks, operations
+from cloudsched.store import Store, operations, place
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT_SECONDS = 60.0
@@ -85,7 +86,7 @@ def test_verbs_wait_for_the_engine_and_a_stop_sends_the_waiting_home(tmp_path: P
         url = process.stdout.readline().strip().removeprefix("Listening on ")
         with settling(Bench(store, Client(None))):
             assert ask(url, *retire) == (200, "Retired VM testvm on mouse.")
-        with locks.hold_engine(store.directory), ThreadPoolExecutor(1) as pool:
+        with closing(place.hold(store)), ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(ask, url, *retire)
             until(lambda: _asked(store) == 1)
             process.terminate()

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from cloudsched.admin import create_app
 from cloudsched.admin.waiting import Waiting
 from cloudsched.errors import StateUnavailable
 from cloudsched.model.wishes import Aspect, Operation, OutcomeState
-from cloudsched.store import Store, locks, operations, verbs
+from cloudsched.store import Store, operations, place, verbs
 
 RETIRE = "/clouds/mouse/vms/testvm?action=force_retire"
 
@@ -67,14 +68,14 @@ def test_unknown_operation_is_404(tmp_path: Path, store: Store, name: str) -> No
 
 
 def test_wait_ends_at_its_bound(tmp_path: Path, store: Store) -> None:
-    with locks.hold_engine(tmp_path):
+    with closing(place.hold(store)):
         waiting = Waiting(store, seats=1, seconds=0.05)
         assert waiting.outcome(wish(store)).state == "running"
         waiting.close()
 
 
 def test_wait_ends_with_the_outcome(tmp_path: Path, store: Store) -> None:
-    with locks.hold_engine(tmp_path), ThreadPoolExecutor(8) as pool:
+    with closing(place.hold(store)), ThreadPoolExecutor(8) as pool:
         waiting = Waiting(store, seats=8, seconds=TIMEOUT_SECONDS)
         waits = [pool.submit(waiting.outcome, wish(store)) for _ in range(8)]
         until(lambda: waiters(waiting) == 8)
@@ -85,7 +86,7 @@ def test_wait_ends_with_the_outcome(tmp_path: Path, store: Store) -> None:
 
 
 def test_no_seat_means_no_wait(tmp_path: Path, store: Store) -> None:
-    with locks.hold_engine(tmp_path), ThreadPoolExecutor(1) as pool:
+    with closing(place.hold(store)), ThreadPoolExecutor(1) as pool:
         waiting = Waiting(store, seats=1, seconds=TIMEOUT_SECONDS)
         seated = pool.submit(waiting.outcome, wish(store))
         until(lambda: waiters(waiting) == 1)
@@ -101,7 +102,7 @@ def test_no_seats_at_all_means_202_always(tmp_path: Path) -> None:
 
 
 def test_client_that_left_frees_its_seat(tmp_path: Path, store: Store) -> None:
-    with locks.hold_engine(tmp_path), ThreadPoolExecutor(1) as pool:
+    with closing(place.hold(store)), ThreadPoolExecutor(1) as pool:
         waiting = Waiting(store, seats=1, seconds=TIMEOUT_SECONDS)
         gone = threading.Event()
         seated = pool.submit(waiting.outcome, wish(store), gone.is_set)
@@ -114,7 +115,7 @@ def test_client_that_left_frees_its_seat(tmp_path: Path, store: Store) -> None:
 def test_engine_that_dies_ends_the_wait(tmp_path: Path, store: Store) -> None:
     with ThreadPoolExecutor(1) as pool:
         waiting = Waiting(store, seats=1, seconds=TIMEOUT_SECONDS)
-        with locks.hold_engine(tmp_path):
+        with closing(place.hold(store)):
             seated = pool.submit(waiting.outcome, wish(store))
             until(lambda: waiters(waiting) == 1)
         assert seated.result(TIMEOUT_SECONDS).state == "running"
@@ -132,6 +133,7 @@ def test_seat_is_free_again_after_every_wait(tmp_path: Path) -> None:
         assert [admin.client.put(RETIRE).status_int for _ in range(5)] == [200] * 5
 
 
+@pytest.mark.sqlite
 def test_state_that_goes_away_is_503_with_retry_after(tmp_path: Path, store: Store) -> None:
     client = Client(create_app(store, make_config(tmp_path)))
     (tmp_path / "state.db").rename(tmp_path / "away.db")
@@ -142,8 +144,9 @@ def test_state_that_goes_away_is_503_with_retry_after(tmp_path: Path, store: Sto
         store.state()
 
 
+@pytest.mark.sqlite
 def test_state_that_goes_away_while_waiting_is_202(tmp_path: Path, store: Store) -> None:
-    with locks.hold_engine(tmp_path), ThreadPoolExecutor(1) as pool:
+    with closing(place.hold(store)), ThreadPoolExecutor(1) as pool:
         waiting = Waiting(store, seats=1, seconds=1.0)
         seated = pool.submit(waiting.outcome, wish(store))
         until(lambda: waiters(waiting) == 1)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import fields, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import databases
 import pytest
 from golden_state import golden
 
@@ -29,9 +31,9 @@ from cloudsched.store import (
     history,
     jobs,
     limits,
-    locks,
     machines,
     operations,
+    place,
     polls,
     queue,
     rows,
@@ -122,7 +124,7 @@ def of_kind(text: str, kind: str) -> list[dict[str, Any]]:
 def other(tmp_path: Path) -> Iterator[Store]:
     """A second, empty state."""
     directory = tmp_path / "other"
-    opened = Store.open(f"sqlite:///{directory / 'state.db'}", directory)
+    opened = databases.open_store(directory)
     yield opened
     opened.close()
 
@@ -260,7 +262,7 @@ def test_numbers_are_not_given_twice_after_a_load(store: Store, other: Store) ->
 
 
 def test_a_running_engine_keeps_its_state(store: Store) -> None:
-    with locks.hold_engine(store.directory), pytest.raises(StateHeld, match="is held by process"):
+    with closing(place.hold(store)), pytest.raises(StateHeld, match="is held by process"):
         load(store, text_of(store))
 
 

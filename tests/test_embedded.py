@@ -244,6 +244,7 @@ def test_leases_expire_only_while_workers_could_renew(world: World) -> None:
     assert (len(lost), world.statuses()) == (1, [JobStatus.IDLE])
 
 
+@pytest.mark.sqlite
 def test_leases_begin_anew_after_the_state_was_away(world: World) -> None:
     world.submit()
     world.vm()

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import databases
 import pytest
 from engine_bench import Built, World
+from sqlalchemy import update
 
 from cloudsched.clouds.fake import FakeCloud, Script
 from cloudsched.errors import (
@@ -27,7 +29,7 @@ from cloudsched.model.clouds import BootOutcome, BootRequest, DestroyOutcome, Ob
 from cloudsched.model.jobs import JobStatus
 from cloudsched.model.wishes import Aspect
 from cloudsched.render import failures
-from cloudsched.store import Store, jobs, verbs
+from cloudsched.store import Store, jobs, tables, verbs
 
 BY = verbs.By("tester")
 LITERALS = {
@@ -218,7 +220,7 @@ def test_adapter_that_answers_too_little_costs_its_own_call_only(world: World) -
 
 def broken_row(store: Store, aspect: str) -> None:
     with store.writing() as writing:
-        writing.connection.exec_driver_sql("UPDATE wishes SET aspect = ?", (aspect,))
+        writing.connection.execute(update(tables.wishes).values(aspect=aspect))
         writing.touch("wishes")
 
 
@@ -246,6 +248,7 @@ def finished_during(world: World, built: Built, seconds: float) -> None:
     built.turns(seconds)
 
 
+@pytest.mark.sqlite
 def test_state_locked_by_another_program_loses_nothing(world: World, said: pytest.LogCaptureFixture) -> None:
     world.cloud()
     built = world.build()
@@ -263,6 +266,7 @@ def test_state_locked_by_another_program_loses_nothing(world: World, said: pytes
     assert "locked" in complaints(said)[0]
 
 
+@pytest.mark.sqlite
 def test_state_file_that_is_away_for_a_while_is_used_again(world: World, said: pytest.LogCaptureFixture) -> None:
     world.cloud()
     built = world.build()
@@ -285,7 +289,7 @@ def test_state_taken_over_by_another_engine_stops_this_one(world: World) -> None
     world.store.begin_epoch()
     built = world.build()
     built.turns(0.1)
-    other = Store.open(f"sqlite:///{world.store.path}", world.store.directory)
+    other = databases.open_store(world.store.directory)
     other.begin_epoch()
     other.close()
     with pytest.raises(StateTakenOver, match="Another engine holds this state now"):

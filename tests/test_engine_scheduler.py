@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import databases
 import pytest
 
 from cloudsched.config.load import load, with_clouds
@@ -17,10 +18,10 @@ from cloudsched.engine.scheduler import Options, Scheduler
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import JobStatus
 from cloudsched.model.wishes import Aspect, Operation
-from cloudsched.store import Store, clouds, jobs, limits, operations, verbs, vms
+from cloudsched.store import clouds, jobs, limits, operations, verbs, vms
 
 BY = verbs.By("tester")
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 300.0
 CLOUDS = """[mouse]
 cloud_type: fake
 vm_slots: 3
@@ -38,12 +39,13 @@ class Site:
         self.directory = directory
         self.resources = directory / "cloud_resources.conf"
         self.resources.write_text(CLOUDS)
-        self.store = Store.open(f"sqlite:///{directory / 'state' / 'state.db'}", directory / "state")
+        self.store = databases.open_store(directory / "state")
 
     @contextmanager
     def running(self, *, simulate: bool = True, **options: Any) -> Iterator[Scheduler]:
         """A scheduler until the block ends; it is left as if it had been killed."""
         given = {"state_dir": self.store.directory, "cloud_resource_config": self.resources, **options}
+        given |= databases.options(self.store.directory)
         config = load({("global", name): str(value) for name, value in given.items()}, {})
         scheduler = Scheduler(self.store, with_clouds(config, simulated=simulate), Options(simulate=simulate))
         scheduler.start()
@@ -132,6 +134,7 @@ def test_quota_by_verb_survives_a_restart_until_the_file_changes(site: Site) -> 
         assert site.clouds()["mouse"].vm_slots == 3
 
 
+@pytest.mark.sqlite
 def test_orderly_end_leaves_the_whole_state_in_one_file(site: Site) -> None:
     with site.running():
         site.run_jobs(1)

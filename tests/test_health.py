@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
+import databases
 import pytest
 import requests
 from scheduler_process import daemon, scheduler, wait_for
@@ -19,7 +20,7 @@ from cloudsched.config.options import Global
 from cloudsched.model.snapshot import HEARTBEATS, Heartbeat, Polled
 from cloudsched.render import health
 from cloudsched.render.health import DEGRADED, FAILED, OK
-from cloudsched.store import Store, heartbeats, locks, polls
+from cloudsched.store import Store, heartbeats, place, polls
 
 NOW = 1_000_000.0
 BEATS = tuple(Heartbeat(name, 5, NOW - 3) for name in HEARTBEATS)
@@ -89,7 +90,7 @@ def clients(store: Store, state_dir: Path) -> Iterator[dict[str, Client]]:
         heartbeats.record_heartbeats(writing, [replace(beat, beat_at=2e9) for beat in BEATS])
         polls.record_polls(writing, [replace(each, ok_at=2e9) for each in POLLS])
     with ExitStack() as stack:
-        stack.enter_context(locks.hold_engine(state_dir))
+        stack.enter_context(closing(place.hold(store)))
         yield {
             "admin": Client(cloudsched.admin.app.create_app(store, config)),
             "info": Client(cloudsched.info.app.create_app(store, config)),
@@ -114,6 +115,7 @@ def test_probes_need_no_token_and_have_both_forms(clients: dict[str, Client], da
     assert client.head("/health/ready").status_int == 200
 
 
+@pytest.mark.sqlite
 def test_missing_state_is_one_failed_check(clients: dict[str, Client], state_dir: Path) -> None:
     (state_dir / "state.db").rename(state_dir / "elsewhere")
     answer = clients["info"].get("/health/ready")
@@ -167,7 +169,7 @@ def test_killed_engine_is_red_at_once_and_green_again_when_it_is_back(tmp_path: 
 
 def test_engine_records_when_each_source_was_read(tmp_path: Path) -> None:
     with scheduler(tmp_path, "--no-servers", job_poller_interval=1):
-        store = Store.open(f"sqlite:///{tmp_path / 'state' / 'state.db'}", tmp_path / "state", read_only=True)
+        store = databases.open_store(tmp_path / "state", read_only=True)
 
         def seen() -> dict[str, Polled]:
             with store.reading() as connection:

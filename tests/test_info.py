@@ -312,6 +312,7 @@ def test_fresh_state_reads_as_v1s_empty_pool(tmp_path: Path) -> None:
     store.close()
 
 
+@pytest.mark.sqlite
 def test_missing_database_is_503_with_retry_after(tmp_path: Path) -> None:
     client, store = golden_client(tmp_path)
     store.close()

@@ -116,6 +116,7 @@ def test_document_of_a_vm_is_encoded_again_only_when_it_changed(store: Store) ->
     assert [uid for uid in after if after[uid] is not before[uid]] == ["vm-mouse-2"]
 
 
+@pytest.mark.sqlite
 def test_unavailable_state_is_raised_and_forgotten(store: Store, tmp_path: Path) -> None:
     clock = Clock()
     pictures = Pictures(store, clock)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import databases
 import pytest
 from whole_bench import Site, a_site, eventually, stopped
 
@@ -64,7 +65,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 @contextmanager
 def opened(site: Site) -> Iterator[Store]:
-    store = Store.open(f"sqlite:///{site.state / 'state.db'}", site.state, read_only=True)
+    store = databases.open_store(site.state, read_only=True)
     try:
         yield store
     finally:

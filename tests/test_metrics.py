@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import databases
 import pytest
 from golden_state import golden
 from info_app import golden_client
@@ -281,6 +282,7 @@ def test_traffic_counts_by_method_and_status() -> None:
     assert took.samples[-2].value == pytest.approx(99.201)
 
 
+@pytest.mark.sqlite
 def test_process_page_has_both_forms_and_survives_a_lost_state(tmp_path: Path) -> None:
     client, store = golden_client(tmp_path)
     text, document = of_text(client.get("/metrics/process").text), client.get("/metrics/process.json").json
@@ -308,7 +310,7 @@ def test_engine_counts_real_boots_and_failures(tmp_path: Path) -> None:
     job = 'executable = /bin/sleep\narguments = 0.2\n+TargetClouds = "{}"\nqueue\n'
     with scheduler(tmp_path, "--no-servers", cloud_resource_config=tmp_path / "clouds.conf"):
         directory = tmp_path / "state"
-        store = Store.open(f"sqlite:///{directory / 'state.db'}", directory)
+        store = databases.open_store(directory)
         for cloud in ("good", "broken"):
             verbs.wish_submit(store, verbs.By("me"), "root", job.format(cloud), str(tmp_path))
         expected = {(BOOTS, "good"), (BOOTS, "broken"), ("cloudsched_boot_seconds", "good", "sum")}

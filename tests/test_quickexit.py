@@ -7,9 +7,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import databases
 from scheduler_process import ROOT, environment, scheduler
 
-from cloudsched.store import Store, limits
+from cloudsched.store import limits
 
 
 def quick_exit(switch: str, variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -19,7 +20,7 @@ def quick_exit(switch: str, variables: Mapping[str, str]) -> subprocess.Complete
 
 def test_flag_is_set_by_value_and_in_force_when_the_command_ends(tmp_path: Path) -> None:
     with scheduler(tmp_path, "--no-servers") as running:
-        store = Store.open(f"sqlite:///{tmp_path / 'state' / 'state.db'}", tmp_path / "state", read_only=True)
+        store = databases.open_store(tmp_path / "state", read_only=True)
         for switch in ("on", "on", "off"):
             finished = quick_exit(switch, running.environment)
             assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")

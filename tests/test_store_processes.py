@@ -22,7 +22,7 @@ import pytest
 
 from cloudsched.errors import StateHeld, StateUnavailable
 from cloudsched.model.jobs import Job, Shape
-from cloudsched.store import Store, dump, jobs, limits, locks
+from cloudsched.store import Store, dump, jobs, limits, locks, place
 from cloudsched.store.watch import Watch
 
 ROUNDS = int(os.environ.get("CLOUDSCHED_SOAK_ROUNDS", "4"))
@@ -192,14 +192,14 @@ def test_a_load_killed_in_the_middle_leaves_the_old_state(store: Store, start: S
 def test_the_engines_place_is_freed_by_its_death(store: Store, start: Start) -> None:
     process = start("hold")
     assert line(process) == "held"
-    assert store.engine_alive()
+    assert place.holder(store)
     with pytest.raises(StateHeld, match=f"process {process.pid} on "):
         locks.hold_engine(store.directory)
     with pytest.raises(StateHeld):
         dump.load(store, [], path="x", replace=True)
     kill(process)
     process.wait(DEADLINE)
-    assert not store.engine_alive()
+    assert place.holder(store) is None
     locks.hold_engine(store.directory).close()
 
 

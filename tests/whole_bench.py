@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import databases
+
 from cloudsched import processes
 
 COMMANDS = Path(sys.executable).parent
@@ -54,7 +56,8 @@ class Site:
         """What its commands find: the daemons' ports once they are known, any before."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("CLOUDSCHED_", "XDG_"))}
         ports = {f"{name}_SERVER_PORT": str(self.ports.get(name.lower(), 0)) for name in ("ADMIN", "INFO")}
-        given = {"STATE_DIR": str(self.state), **_QUICK, **ports, **self.options}
+        database = {name.upper(): each for name, each in databases.options(self.state).items()}
+        given = {"STATE_DIR": str(self.state), **_QUICK, **ports, **database, **self.options}
         return {**kept, "HOME": str(self.home), **{f"CLOUDSCHED_GLOBAL_{name}": each for name, each in given.items()}}
 
     def spawn(self, *argv: str) -> subprocess.Popen[str]:

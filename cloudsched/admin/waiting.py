@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from cloudsched.errors import CloudschedError, StateUnavailable
 from cloudsched.model.wishes import Operation
-from cloudsched.store import Store, operations
+from cloudsched.store import Store, operations, place
 from cloudsched.store.watch import Watch
 
 POLL_SECONDS = 0.02
@@ -77,7 +77,7 @@ class Waiting:
 
     def _expected(self) -> bool:
         try:
-            return not self._closed.is_set() and self._store.engine_alive()
+            return not self._closed.is_set() and place.holder(self._store) is not None
         except StateUnavailable:
             return False
 

@@ -187,7 +187,7 @@ class Global:
     state_dir: Path = _new(
         Path("~/.local/state/cloudsched"), kinds.DIRECTORY, "Where database, token, socket, VMs and logs are kept."
     )
-    database_url: str = _new("", TEXT, "Any SQLAlchemy URL; empty means SQLite in state_dir.")
+    database_url: str = _new("", TEXT, "An SQLAlchemy URL of SQLite or PostgreSQL; empty means SQLite in state_dir.")
     batch_system: str = _new(
         "embedded", word("embedded", "htcondor"), "Defaults to htcondor when the file sets a condor_* option."
     )

@@ -19,7 +19,7 @@ from cloudsched.errors import CloudError, ConfigError
 from cloudsched.model.adapters import CloudAdapter
 from cloudsched.model.clouds import AdoptOutcome
 from cloudsched.model.vms import VM
-from cloudsched.store import Store, locks, vms
+from cloudsched.store import Store, place, vms
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def take_over(store: Store, config: Config, found: Sequence[VM], now: int) -> Ta
     cloud that is not configured or cannot be used, before anything is changed; StateHeld while an engine runs,
     StateUnavailable.
     """
-    with closing(locks.hold_engine(store.directory)):
+    with closing(place.hold(store)):
         with store.writing() as writing:
             name = installation(writing, store.directory)
             known = {(vm.cloud, vm.id) for vm in vms.all_vms(writing.connection)}

@@ -13,7 +13,6 @@ Every rule here was seen to lose or tear data when broken (DESIGN 2):
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, unquote
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, select, update
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
@@ -31,7 +30,7 @@ from cloudsched.store import locks, pulse, tables
 from cloudsched.store.failures import translated
 
 WRITE_WAIT_SECONDS = 5.0
-_ALIVE_SECONDS = 60.0
+IDLE_WRITER_SECONDS = 20.0
 _SQLITE_PRAGMAS = ("busy_timeout=2000", "synchronous=FULL", "journal_size_limit=67108864", "cache_size=-16000")
 
 
@@ -139,7 +138,7 @@ class Store:
         return _sqlite_path(self._engine.url)
 
     @property
-    def _place(self) -> str:
+    def place(self) -> str:
         """Where the state is, without a password."""
         return str(self.path or self._engine.url.render_as_string())
 
@@ -184,8 +183,8 @@ class Store:
                 if self._schema not in (None, schema):
                     raise self._mismatch(schema)
                 if self._epoch not in (None, epoch):
-                    newer = connection.execute(select(tables.state.c.engine)).scalar_one()
-                    raise StateTakenOver(f"Another engine holds this state now: {newer}.")
+                    noted = connection.execute(select(tables.state.c.engine)).scalar_one()
+                    raise StateTakenOver(f"Another engine holds this state now: {locks.words(noted)}.")
                 writing = Writing(connection, index + 1)
                 yield writing
                 _advance(writing)
@@ -195,18 +194,17 @@ class Store:
         """Make this store this process's engine's: every later write of an older one fails. Returns the new epoch."""
         with self.writing() as writing:
             epoch = tables.state.c.engine_epoch
-            values = {"engine_epoch": epoch + 1, "engine": locks.words(locks.this_process())}
+            values = {"engine_epoch": epoch + 1, "engine": locks.note(self.directory)}
             writing.connection.execute(update(tables.state).values(values))
             self._epoch = writing.connection.execute(select(epoch)).scalar_one()
             return self._epoch
 
-    def engine_alive(self) -> bool:
-        """Is a scheduler at work on this state? On SQLite it holds the directory, elsewhere its heart has beaten."""
-        if self.path is not None:
-            return locks.engine_holder(self.directory) is not None
-        with self.reading() as connection:
-            newest: float | None = connection.execute(select(func.max(tables.heartbeats.c.beat_at))).scalar()
-        return newest is not None and time.time() - newest < _ALIVE_SECONDS
+    def session(self) -> Connection:
+        """A connection of the caller's own, each statement its own transaction. Raises StateUnavailable."""
+        with self._translating():
+            connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            connection.detach()
+        return connection
 
     def _create(self) -> None:
         _make_private_directory(self.directory)
@@ -247,14 +245,14 @@ class Store:
 
     def _found_schema(self) -> int | None:
         if not self._has_tables():
-            raise StateUnavailable(f"There is no state at {self._place} yet: start cloud_scheduler first.")
+            raise StateUnavailable(f"There is no state at {self.place} yet: start cloud_scheduler first.")
         with self._engine.connect() as connection:
             return schema_version(connection)
 
     def _mismatch(self, found: int | None) -> StateMismatch:
         older = found is not None and found < tables.SCHEMA_VERSION
         return StateMismatch(
-            f"The state at {self._place} has schema version {found}, this program needs version "
+            f"The state at {self.place} has schema version {found}, this program needs version "
             f"{tables.SCHEMA_VERSION}: {_UPGRADE if older else _NO_WAY_BACK}"
         )
 
@@ -318,8 +316,8 @@ def _advance(writing: Writing) -> None:
 def _create_engine(url: str, read_only: bool) -> Engine:
     try:
         parsed = make_url(url)
-        if parsed.get_backend_name() != "sqlite":
-            return _server_engine(parsed)
+        if parsed.get_backend_name() == "postgresql":
+            return _server_engine(parsed, read_only)
     except NoSuchModuleError as ex:
         raise ConfigError(f"database_url names a database that SQLAlchemy does not know: {ex}.") from ex
     except ArgumentError as ex:
@@ -327,22 +325,37 @@ def _create_engine(url: str, read_only: bool) -> Engine:
         raise ConfigError("database_url is not an SQLAlchemy URL such as sqlite:////var/lib/x.db.") from ex
     except ModuleNotFoundError as ex:
         raise MissingExtra("This database_url", "postgresql") from ex
+    if parsed.get_backend_name() != "sqlite":
+        raise ConfigError("database_url must be of SQLite or PostgreSQL: no other database keeps the state's order.")
     if parsed.database in (None, "", ":memory:"):
         raise ConfigError("database_url must name a file: three processes share the state.")
     return _sqlite_engine(Path(str(parsed.database)).absolute(), read_only)
 
 
-def _server_engine(url: URL) -> Engine:
+def _server_engine(url: URL, read_only: bool) -> Engine:
     engine = create_engine(url, isolation_level="READ COMMITTED", pool_pre_ping=True)
-    if url.get_backend_name() == "postgresql":
 
-        @event.listens_for(engine, "connect")
-        def configure(connection: Any, _record: Any) -> None:
-            # Writers queue for the state row: this is their deadline, as the lock file has one for SQLite.
-            connection.cursor().execute(f"SET lock_timeout = {int(WRITE_WAIT_SECONDS * 1000)}")
-            connection.commit()
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        for name, value in _session(read_only).items():
+            connection.cursor().execute(f"SET {name} = {value}")
+        connection.commit()
 
     return engine
+
+
+def _session(read_only: bool) -> dict[str, str]:
+    """The settings of each connection to PostgreSQL (its manual, chapter 20)."""
+    return {
+        # Writers queue for the state row: this is their deadline, as the lock file has one for SQLite.
+        "lock_timeout": f"{int(WRITE_WAIT_SECONDS * 1000)}",
+        # A writer that was stopped in its transaction, or whose host is gone, must not keep that row for ever.
+        "idle_in_transaction_session_timeout": f"{int(IDLE_WRITER_SECONDS * 1000)}",
+        "tcp_keepalives_idle": "2",
+        "tcp_keepalives_interval": "1",
+        "tcp_keepalives_count": "3",
+        "default_transaction_read_only": "on" if read_only else "off",
+    }
 
 
 def _sqlite_engine(path: Path, read_only: bool) -> Engine:

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Select, func, insert, select, update
 from cloudsched.errors import Conflict, DocumentError
 from cloudsched.model.jobs import JobStatus, Shape
 from cloudsched.model.wishes import Aspect, OutcomeState
-from cloudsched.store import document, locks, tables
+from cloudsched.store import document, locks, place, tables
 from cloudsched.store.connect import Store, Writing, state_row
 from cloudsched.store.document import KINDS, Entry, Kind
 from cloudsched.store.retention import forget_everything
@@ -57,11 +57,11 @@ def load(store: Store, lines: Iterable[str], *, path: str, replace: bool) -> dic
     Everything is checked before anything is changed. Raises DocumentError with the line and what is accepted, Conflict
     when the state is not empty and `replace` is false, StateHeld while an engine runs, StateUnavailable.
     """
-    with closing(locks.hold_engine(store.directory)), TemporaryFile("w+", encoding="utf-8") as checked:
+    with closing(place.hold(store)), TemporaryFile("w+", encoding="utf-8") as checked:
         counts = _check(lines, path, checked)
         checked.seek(0)
         with store.writing() as writing:
-            _make_room(writing, replace)
+            _make_room(writing, replace, locks.note(store.directory))
             _Loader(writing).load(document.entry(json.loads(text)) for text in checked)
     return counts
 
@@ -192,7 +192,7 @@ class _Checking:
 _REFERENCES = {"wish": ("operation", "operation"), "outcome": ("wish", "wish")}
 
 
-def _make_room(writing: Writing, replace: bool) -> None:
+def _make_room(writing: Writing, replace: bool, note: str) -> None:
     found = {kind.name: _count(writing.connection, kind) for kind in KINDS if kind.name != "counter"}
     there = ", ".join(f"{rows} {name}" for name, rows in found.items() if rows)
     if there and not replace:
@@ -200,8 +200,7 @@ def _make_room(writing: Writing, replace: bool) -> None:
     forget_everything(writing)
     # On another database than SQLite an engine of another host may be running: it must stop.
     epoch = tables.state.c.engine_epoch
-    by = f"a dump was loaded by {locks.words(locks.this_process())}"
-    writing.connection.execute(update(tables.state).values(engine_epoch=epoch + 1, engine=by))
+    writing.connection.execute(update(tables.state).values(engine_epoch=epoch + 1, engine=note))
 
 
 def _count(connection: Connection, kind: Kind) -> int:

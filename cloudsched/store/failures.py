@@ -25,10 +25,12 @@ _SQLITE_SENTENCES = (
 )
 
 _SERVER_SENTENCES = {
+    "25006": ("The state is read-only for this process.", 30),
     "55P03": ("The state is busy: another process did not finish writing in time.", 2),
     "42501": ("The database refuses this user: it must own the tables or the schema.", 60),
 }
-"""By SQLSTATE (PostgreSQL manual, appendix A): lock_not_available, insufficient_privilege."""
+"""By SQLSTATE (PostgreSQL manual, appendix A): read_only_sql_transaction, lock_not_available,
+insufficient_privilege."""
 
 _ANOTHER_TIME = ("OperationalError", "InternalError")
 """PostgreSQL's errors that go away by themselves; a server that is read-only after a failover is an InternalError."""

@@ -10,10 +10,10 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from cloudsched.errors import StateHeld, StateUnavailable
 
@@ -39,7 +39,7 @@ def hold_engine(directory: Path) -> IO[str]:
         file.close()
         raise StateHeld(f"The state in {directory} is held by {holder or 'another process'}.")
     file.truncate(0)
-    json.dump(this_process(), file)
+    file.write(note(directory))
     file.flush()
     return file
 
@@ -57,13 +57,15 @@ def engine_holder(directory: Path) -> str | None:
     return None
 
 
-def this_process() -> dict[str, Any]:
-    """Who we are, for the notes that others read: `pid`, `host`, `since` (now, local time)."""
-    return {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+def note(directory: Path) -> str:
+    """Who we are, for others to read: `pid`, `host`, `directory` and `since` (now, local time) as JSON."""
+    who = {"pid": os.getpid(), "host": socket.gethostname(), "directory": str(directory.absolute())}
+    return json.dumps({**who, "since": time.strftime("%Y-%m-%d %H:%M:%S")})
 
 
-def words(process: Mapping[str, Any]) -> str:
-    """A process as people read it. Raises KeyError for a note that is not one."""
+def words(noted: str) -> str:
+    """A note as people read it. Raises ValueError, KeyError or TypeError for what is none."""
+    process = json.loads(noted)
     return f"process {process['pid']} on {process['host']} since {process['since']}"
 
 
@@ -91,6 +93,6 @@ def _acquire(file: IO[str], wait_seconds: float) -> bool:
 def _read(file: IO[str]) -> str:
     file.seek(0)
     try:
-        return words(json.load(file))
+        return words(file.read())
     except (ValueError, KeyError, TypeError):
         return ""

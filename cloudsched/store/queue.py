@@ -153,11 +153,12 @@ class SQLQueue:
             answered = _answer(writing.connection, token)
             if answered is not None:
                 return str(answered["error"])
-            found = writing.connection.execute(select(_TABLE).where(_TABLE.c.id.in_(list(jobs)))).all()
+            found = _named(writing.connection, jobs)
             error = _refusal(action, jobs, found)
             if not error:
                 values = _status_values(action, reason, now) | {"change": _count(writing, "change")}
-                writing.connection.execute(update(_TABLE).where(_TABLE.c.id.in_(list(jobs))).values(values))
+                for part in chunks(jobs):
+                    writing.connection.execute(update(_TABLE).where(_TABLE.c.id.in_(part)).values(values))
             _remember(writing, token, {"error": error}, now)
         if not error:
             self._forget(jobs)
@@ -181,7 +182,8 @@ class SQLQueue:
             if ids:
                 change = _count(writing, "change")
                 values = {**_RELEASED, "job_status": JobStatus.IDLE, "started_at": None, "change": change}
-                writing.connection.execute(update(_TABLE).where(_TABLE.c.id.in_(ids)).values(values))
+                for part in chunks(ids):
+                    writing.connection.execute(update(_TABLE).where(_TABLE.c.id.in_(part)).values(values))
         return ids
 
     def _lease(self, queued: QueuedJob, row: Row[Any]) -> Lease:
@@ -242,6 +244,14 @@ def _new_row(queued: QueuedJob, cluster: int, proc: int, change: int, now: int) 
         "attempt": 0,
         "change": change,
     }
+
+
+def _named(connection: Connection, jobs: Sequence[str]) -> list[Row[Any]]:
+    """The jobs of these ids, in the order of their submission."""
+    found: list[Row[Any]] = []
+    for part in chunks(jobs):
+        found += connection.execute(select(_TABLE).where(_TABLE.c.id.in_(part)))
+    return sorted(found, key=lambda row: row.seq)
 
 
 def _delete_finished(writing: Writing, job_ids: Sequence[str]) -> None:

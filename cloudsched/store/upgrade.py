@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import Connection, text, update
 
 from cloudsched.errors import MissingExtra
-from cloudsched.store import locks, tables
+from cloudsched.store import place, tables
 from cloudsched.store.connect import Store
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -22,7 +22,7 @@ def upgrade(store: Store) -> int:
     """
     if store.upgradable() == tables.SCHEMA_VERSION:
         return tables.SCHEMA_VERSION
-    with closing(locks.hold_engine(store.directory)):
+    with closing(place.hold(store)):
         # Only now nobody else can upgrade it any more.
         found = store.upgradable()
         if found != tables.SCHEMA_VERSION:

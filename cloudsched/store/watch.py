@@ -1,13 +1,15 @@
-"""Seeing within milliseconds that somebody committed: one raw connection that never writes."""
+"""Seeing within milliseconds that somebody committed: one connection that never writes."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import DBAPIError
 
 from cloudsched.store import tables
 from cloudsched.store.connect import Store, file_identity
@@ -23,6 +25,7 @@ class Watch:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._raw: sqlite3.Connection | None = None
+        self._session: Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._lock = threading.Lock()
 
@@ -45,10 +48,7 @@ class Watch:
     def _columns(self) -> tuple[int, int, int]:
         path = self._store.path
         if path is None:
-            with self._store.reading() as connection:
-                columns = tables.state.c
-                row = connection.execute(select(columns.wishes, columns.verbs, columns.tokens)).one()
-                return row[0], row[1], row[2]
+            return self._server_columns()
         with self._lock, translated(self._store.url):
             try:
                 return self._raw_columns(path)
@@ -57,6 +57,18 @@ class Watch:
                 self._drop()
         row_ = self._store.state()
         return row_.wishes, row_.verbs, row_.tokens
+
+    def _server_columns(self) -> tuple[int, int, int]:
+        with self._lock, translated(self._store.url):
+            if self._session is None:
+                self._session = self._store.session()
+            try:
+                columns = tables.state.c
+                row = self._session.execute(select(columns.wishes, columns.verbs, columns.tokens)).one()
+            except DBAPIError:
+                self._drop()
+                raise
+            return row[0], row[1], row[2]
 
     def _raw_columns(self, path: Path) -> tuple[int, int, int]:
         identity = file_identity(path)
@@ -69,6 +81,10 @@ class Watch:
         return int(row[0]), int(row[1]), int(row[2])
 
     def _drop(self) -> None:
+        if self._session is not None:
+            with suppress(DBAPIError):
+                self._session.close()
+            self._session = None
         if self._raw is not None:
             self._raw.close()
             self._raw = None

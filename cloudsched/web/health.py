@@ -11,7 +11,7 @@ from cloudsched.errors import StateError
 from cloudsched.render import health
 from cloudsched.render.documents import Document
 from cloudsched.render.health import FAILED, OK, Check
-from cloudsched.store import Store, locks, polls, state_row, tables
+from cloudsched.store import Store, place, polls, state_row, tables
 from cloudsched.store.connect import schema_version
 from cloudsched.store.heartbeats import all_heartbeats
 from cloudsched.web import Request, Response, params
@@ -63,10 +63,8 @@ class Ready:
         return [state, schema, *engine, *beating, *health.poll_checks(polled, now, self._poll_seconds)]
 
     def _engine(self) -> list[Check]:
-        """Who holds the state; with a database server the engine may be on another host, and its heartbeat tells."""
-        if self._store.path is None:
-            return []
-        holder = locks.engine_holder(self._store.directory)
+        """Who is the engine, on whatever host."""
+        holder = place.holder(self._store)
         return [Check("engine", OK if holder else FAILED, holder or "no scheduler holds the state")]
 
 

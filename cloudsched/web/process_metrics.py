@@ -12,7 +12,7 @@ from cloudsched.model.snapshot import Heartbeat, Polled
 from cloudsched.render import metrics
 from cloudsched.render.documents import encode
 from cloudsched.render.metrics import Counts, Family
-from cloudsched.store import Store, polls
+from cloudsched.store import Store, place, polls
 from cloudsched.store.heartbeats import all_heartbeats
 from cloudsched.web import Request, Response, exposition, params
 from cloudsched.web.negotiate import JSON, prefers_json
@@ -51,12 +51,11 @@ class ProcessMetrics:
         try:
             with self._store.reading() as connection:
                 beats, polled = all_heartbeats(connection), polls.all_polls(connection)
-            alive = self._store.path is None or self._store.engine_alive()
+            alive = place.holder(self._store) is not None
         except StateError:
             return []
         figures = dict(_figures(beats, polled, self._now()))
-        if self._store.path is not None:
-            figures["cloudsched_engine_up"] = {(): float(alive)}
+        figures["cloudsched_engine_up"] = {(): float(alive)}
         return [metrics.family(PROCESS[name], counts) for name, counts in figures.items()]
 
 
