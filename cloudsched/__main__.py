@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -22,7 +23,9 @@ from cloudsched.engine.daemons import Daemons
 from cloudsched.engine.scheduler import Options, Scheduler
 from cloudsched.engine.takeover import take_over
 from cloudsched.errors import CloudschedError, ConfigError
-from cloudsched.store import Store, dump, place, upgrade, v1
+from cloudsched.model.journal import Noted
+from cloudsched.render import journal
+from cloudsched.store import Store, audit, dump, place, upgrade, v1
 from cloudsched.store.tables import SCHEMA_VERSION
 
 log = logging.getLogger(logs.NAME)
@@ -70,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     config.add_argument("--json", action="store_true", help="print JSON")
     config.set_defaults(command="config")
     _add_state_verbs(commands.add_parser("state", help="dump, load or upgrade the whole state"))
+    _add_journal_verbs(commands.add_parser("journal", help="check that the journal is what was written"))
     quick = commands.add_parser("quick-exit", help="let VMs live on when the running scheduler stops, or not")
     quick.add_argument("switch", choices=("on", "off"))
     quick.set_defaults(command="quick-exit")
@@ -92,6 +96,30 @@ def _add_state_verbs(state: argparse.ArgumentParser) -> None:
     loading.set_defaults(command="load")
     upgrading = verbs.add_parser("upgrade", help="bring a state of an older release to this one's schema")
     upgrading.set_defaults(command="upgrade")
+
+
+def _add_journal_verbs(command: argparse.ArgumentParser) -> None:
+    verbs = command.add_subparsers(title="verbs", metavar="VERB", required=True)
+    checking = verbs.add_parser(
+        "verify", help="follow the journal's hash chains; the exit status tells if one is broken"
+    )
+    checking.add_argument(
+        "--noted",
+        metavar="CHAIN:ID:HASH",
+        type=_noted,
+        action="append",
+        default=[],
+        help="an end that was printed earlier and must still be there; may be given once for each chain",
+    )
+    checking.add_argument("--json", action="store_true", help="print JSON")
+    checking.set_defaults(command="verify")
+
+
+def _noted(text: str) -> tuple[str, Noted]:
+    found = re.fullmatch(r"(admin|engine):([1-9][0-9]{0,17}):([0-9a-f]{64})", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is not admin:ID:HASH or engine:ID:HASH, as printed by verify")
+    return found[1], Noted(int(found[2]), found[3])
 
 
 def _configured(options: argparse.Namespace) -> Config:
@@ -162,6 +190,20 @@ def _take_over(options: argparse.Namespace) -> int:
     for problem in taken.problems:
         print(f"cloud_scheduler: {problem}", file=sys.stderr)
     return 1 if taken.problems else 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    settings = _configured(options).global_
+    store = Store.open(settings.database_url, settings.state_dir, read_only=True)
+    try:
+        chains = audit.verify(store, dict(options.noted))
+    finally:
+        store.close()
+    if options.json:
+        print(json.dumps(journal.verified_document(chains), indent=2))
+    else:
+        print("\n".join((journal.verified(chains), *journal.ends(chains))))
+    return int(any(each.problem for each in chains))
 
 
 def _upgrade(options: argparse.Namespace) -> int:
@@ -292,6 +334,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "dump": _dump,
     "load": _load,
     "upgrade": _upgrade,
+    "verify": _verify,
     "quick-exit": _quick_exit,
 }
 

@@ -129,7 +129,8 @@ def _verbs(text: str) -> set[str]:
 
 
 def _path_to(command: str, verb: str) -> tuple[str, ...]:
-    return ("state",) if command == "cloud_scheduler" and verb in ("dump", "load", "upgrade") else ()
+    of = {"dump": "state", "load": "state", "upgrade": "state", "verify": "journal"}
+    return (of[verb],) if command == "cloud_scheduler" and verb in of else ()
 
 
 @pytest.fixture

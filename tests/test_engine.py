@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 import pytest
 from engine_bench import Built, World, made, recorded_calls
+from sqlalchemy import select
 
 from cloudsched.clouds.fake import FakeCloud, Script
 from cloudsched.model.clouds import BootOutcome, BootRequest, DestroyOutcome, ObservedVM, VMStatus
 from cloudsched.model.jobs import JobStatus
 from cloudsched.model.snapshot import HEARTBEATS
 from cloudsched.model.wishes import Aspect
-from cloudsched.store import Store, heartbeats, limits, verbs, vms
+from cloudsched.store import Store, audit, heartbeats, limits, tables, verbs, vms
 
 BY = verbs.By("tester")
 
@@ -183,6 +184,17 @@ def test_interrupted_plan_is_finished_by_the_next_engine(
     assert sorted(job.job_status for job in world.jobs()) == ENDS.get(
         scenario, [JobStatus.COMPLETE] * len(world.jobs())
     )
+    check_journal(world)
+
+
+def check_journal(world: World) -> None:
+    """Every chain is whole, and no VM, and no wish's end, is written down twice."""
+    assert [each.problem for each in audit.verify(world.store, {})] == ["", ""]
+    with world.store.reading() as connection:
+        found = connection.execute(select(tables.acts.c.verb, tables.acts.c.name, tables.acts.c.wish)).all()
+    boots = [row.name for row in found if row.verb == "boot"]
+    ended = [row.wish for row in found if row.wish is not None]
+    assert (len(boots), len(ended)) == (len(set(boots)), len(set(ended)))
 
 
 def _agree(world: World) -> bool:

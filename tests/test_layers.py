@@ -54,7 +54,7 @@ ERRORS = {
     node.name for node in ast.walk(ast.parse((PACKAGE / "errors.py").read_text())) if isinstance(node, ast.ClassDef)
 }
 SUBCLASSED = {
-    "cloudsched/store/tables.py": {"TypeDecorator"},
+    "cloudsched/store/columns.py": {"TypeDecorator"},
     "cloudsched/web/app.py": {"App"},
     "cloudsched/web/channel.py": {"HTTPChannel", "WSGITask", "ErrorTask", "ReadOnlyFileBasedBuffer", "_Joining"},
     "cloudsched/web/routing.py": {"CompiledRouter"},

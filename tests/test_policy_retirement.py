@@ -267,11 +267,19 @@ def test_a_silent_cloud_is_disabled_and_tried_again() -> None:
     settings = replace(SETTINGS, vm_connection_fail_threshold=100)
     silent = a_cloud(errorconnect=NOW - 101, connection_fail_disable_time=1000)
     snapshot = a_snapshot([silent], stale_clouds=frozenset({"mouse"}))
-    disabled = SetCloud("mouse", {"enabled": False, "connection_problem": True, "errorconnect": NOW})
+    disabled = SetCloud(
+        "mouse",
+        {"enabled": False, "connection_problem": True, "errorconnect": NOW},
+        "It has not answered for 101 s: no error was told",
+    )
     assert plan(snapshot, settings, DEFAULTS) == (disabled,)
     later = replace(apply(snapshot, (disabled,)), now=NOW + 1100)
     assert plan(later, settings, DEFAULTS) == ()
-    again = SetCloud("mouse", {"enabled": True, "connection_problem": False, "errorconnect": None})
+    again = SetCloud(
+        "mouse",
+        {"enabled": True, "connection_problem": False, "errorconnect": None},
+        "It has been left alone long enough and is tried again.",
+    )
     assert plan(replace(later, now=NOW + 1101), settings, DEFAULTS) == (again,)
     off = replace(snapshot, clouds=(replace(silent, enabled=False),))
     assert plan(off, settings, DEFAULTS) == ()

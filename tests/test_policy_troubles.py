@@ -141,7 +141,8 @@ def test_jobs_are_told_v1s_reason_and_the_clouds_own(kind: TroubleKind, expected
 def test_refused_credentials_disable_a_cloud_until_it_is_enabled() -> None:
     refused = trouble(CREDENTIAL, LISTING, next_try=None)
     snapshot = waiting(a_cloud(trouble=refused))
-    disabled = SetCloud("mouse", {"enabled": False, "connection_problem": True, "errorconnect": 50.0})
+    fields = {"enabled": False, "connection_problem": True, "errorconnect": 50.0}
+    disabled = SetCloud("mouse", fields, refused.cause)
     assert disabled in plan(snapshot, SETTINGS, DEFAULTS)
     later = replace(apply(snapshot, (disabled,)), now=NOW + 10**7)
     assert [each for each in plan(later, SETTINGS, DEFAULTS) if isinstance(each, SetCloud)] == []

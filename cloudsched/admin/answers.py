@@ -22,7 +22,7 @@ _FORGET_SECONDS = 3600
 
 def by(req: Request, reason: str = "") -> By:
     """Who asks, and why, as the store records it."""
-    return By(req.context.actor, req.context.request_id, reason)
+    return By(req.context.actor, req.context.request_id, reason, address=str(req.remote_addr))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
+from cloudsched.engine import acts
 from cloudsched.engine.boots import Boots
 from cloudsched.engine.calls import Call
 from cloudsched.engine.endings import Endings
@@ -16,11 +17,14 @@ from cloudsched.engine.orders import Orders
 from cloudsched.engine.proxies import Proxies
 from cloudsched.engine.reloads import Reloads
 from cloudsched.model import actions
+from cloudsched.model.journal import Entry
 from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.wishes import Outcome
 from cloudsched.store import Store, Writing, clouds, jobs, operations, vms
 
 T = TypeVar("T")
+
+_SWITCHED = {True: "enable", False: "disable", None: "change"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class Apply:
         ends = [each for each in plan if isinstance(each, (actions.Destroy, actions.Retire))]
         with self.store.writing() as writing:
             for action in plan:
-                self._record(writing, action, snapshot.now)
+                self._record(writing, action, snapshot)
             operations.record_superseded(writing, snapshot.now)
             requested = self.boots.record(writing, snapshot, _of(actions.Boot, plan))
             self.endings.record(writing, snapshot, ends)
@@ -51,12 +55,15 @@ class Apply:
             *self.boots.calls(snapshot, requested),
         ]
 
-    def _record(self, writing: Writing, action: actions.Action, now: int) -> None:
+    def _record(self, writing: Writing, action: actions.Action, snapshot: Snapshot) -> None:
+        now = snapshot.now
         match action:
             case actions.SetVM(uid, fields):
                 vms.record_fields(writing, [{"uid": uid, **fields}])
-            case actions.SetCloud(name, fields):
+            case actions.SetCloud(name, fields, reason):
                 clouds.record_fields(writing, name, fields)
+                if reason:
+                    acts.record(writing, _set_cloud(snapshot, action))
             case actions.Schedule(shape, priority, count):
                 jobs.record_scheduled(writing, shape, priority, count)
             case actions.Explain(shape, reasons):
@@ -69,6 +76,13 @@ class Apply:
                 self.reloads.apply(writing, action, now)
             case _:
                 pass  # Boot, Destroy, Retire, OrderJobs and Renew are calls as well, and recorded together
+
+
+def _set_cloud(snapshot: Snapshot, action: actions.SetCloud) -> Entry:
+    cloud = next(each for each in snapshot.clouds if each.name == action.name)
+    before = {name: getattr(cloud, name) for name in action.fields}
+    verb = _SWITCHED[action.fields.get("enabled")]
+    return acts.of_cloud(verb, action.name, action.reason, **acts.changed(before, dict(action.fields)))
 
 
 def _of(kind: type[T], plan: actions.Plan) -> list[T]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cloudsched.config.options import Global
+from cloudsched.engine import acts
 from cloudsched.store import Writing, limits
 
 log = logging.getLogger("cloudscheduler")
@@ -34,8 +35,9 @@ class Bans:
         banned = limits.read_banned_images(writing.connection)
         if cloud not in banned.get(image, ()):
             banned[image] = (*banned.get(image, ()), cloud)
-            log.warning("Image %s is banned on %s: %d of its last %d boots failed.", image, cloud,
-                        results.count(False), len(results))  # fmt: skip
+            reason = f"{results.count(False)} of its last {len(results)} boots failed."
+            log.warning("Image %s is banned on %s: %s", image, cloud, reason)
+            acts.record(writing, acts.of_cloud("ban", cloud, reason, detail={"image": image}))
             limits.record_banned_images(writing, banned)
             self._save(banned)
 

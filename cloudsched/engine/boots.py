@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from cloudsched.cloudinit import Context
 from cloudsched.config.load import Config
-from cloudsched.engine import troubles
+from cloudsched.engine import acts, troubles
 from cloudsched.engine.bans import Bans
 from cloudsched.engine.calls import Call
 from cloudsched.engine.contexts import Contexts
@@ -85,6 +85,7 @@ class Boots:
                 proxy = self.proxies.promised(writing, shape, request.uid)
                 found.append(replace(record, position=position + len(found), **proxy))
         vms.record_vms(writing, found)
+        acts.record(writing, *(acts.of_vm("boot", vm, vmtype=vm.vmtype) for vm in found))
         tallies.add_tallies(writing, (((BOOTS, vm.cloud), 1.0) for vm in found))
         return found
 
@@ -160,6 +161,7 @@ class Boots:
         """What a VM is to be given cannot be had: no cloud was asked for it, and the sentence is the job's reason."""
         log.warning("%s cannot be booted on %s: %s", vm.uid, vm.cloud, error)
         vms.forget(writing, [vm.uid])
+        acts.record(writing, acts.of_vm("boot_failed", vm, str(error), failure="unready"))
         seconds = self.config.global_.job_ban_timeout if isinstance(error, BadRequirement) else _BRIEFLY
         jobs.record_block(writing, Block(vm.shape, vm.cloud, now + seconds, str(error)), now)
 
@@ -167,10 +169,12 @@ class Boots:
         self.bans.record(writing, resolved_image(vm), vm.cloud, booted=outcome.error is None)
         if outcome.error is None:
             vms.record_fields(writing, [{"uid": vm.uid, "id": outcome.id or vm.uid}])
+            acts.record(writing, acts.of_vm("booted", replace(vm, id=outcome.id or vm.uid)))
             return
         refusal = next(each for kind, each in _REFUSALS if isinstance(outcome.error, kind))
         sentence = failure_sentence(outcome.error)
         log.warning("Booting %s on %s failed: %s", vm.uid, vm.cloud, sentence)
+        acts.record(writing, acts.of_vm("boot_failed", vm, sentence, failure=refusal.kind))
         tallies.add_tallies(writing, [((BOOT_FAILURES, vm.cloud, refusal.kind), 1.0)])
         if refusal.certain:
             vms.forget(writing, [vm.uid])

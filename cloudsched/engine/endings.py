@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloudsched.engine import postmortem
+from cloudsched.engine import acts, postmortem
 from cloudsched.engine.bans import Bans
 from cloudsched.engine.boots import resolved_image
 from cloudsched.engine.calls import Call
@@ -55,10 +55,14 @@ class Endings:
             elif action.drain:
                 changes.append({"uid": action.uid, "retired": True, "reason": action.reason})
         vms.record_fields(writing, changes)
+        ends = [each for each in actions if isinstance(each, Destroy) and each.wish is None]
+        acts.record(writing, *(acts.of_vm("destroy", known[each.uid], each.reason) for each in ends))
 
     def drop(self, writing: Writing, uid: str, reason: str) -> None:
         """Forget a VM that no cloud knows; one whose boot has failed in so many words is counted already."""
         vm = vms.by_uid(writing.connection, uid)
+        if vm is not None:
+            acts.record(writing, acts.of_vm("drop", vm, reason))
         if vm is not None and not vm.reason:
             self._failed(writing, vm, {"cause": "lost", "reason": reason})
         vms.forget(writing, [uid])
@@ -109,11 +113,15 @@ class Endings:
         if error is None:
             log.info("Destroyed %s on %s: %s", vm.id, vm.cloud, action.reason)
             vms.record_departed(writing, [vm], self.now(), LISTED_LATE_SECONDS)
+            entry = acts.of_vm("destroyed", vm, action.reason)
         else:
             sentence = failure_sentence(error)
             log.warning("Destroying %s on %s failed: %s", vm.id, vm.cloud, sentence)
             vms.record_fields(writing, [{"uid": vm.uid, "destroying": False, "reason": sentence}])
             self.hold_off(vm.uid, RETRY_SECONDS)
+            entry = acts.of_vm("destroy_failed", vm, sentence)
+        if action.wish is None:
+            acts.record(writing, entry)
         self._settle(writing, action.wish, vm, "" if error is None else failure_sentence(error))
 
     def _failed(self, writing: Writing, vm: VM, why: Mapping[str, str]) -> None:
@@ -140,6 +148,9 @@ class Endings:
             log.info("Retiring %s on %s: %s", vm.id, vm.cloud, action.reason)
             fields = {"override_status": "Retiring", "force_retire": action.forced, "reason": action.reason}
             vms.record_fields(writing, [{"uid": vm.uid, **fields}])
+        entry = acts.of_vm("retire_failed" if error else "retire", vm, error or action.reason)
+        if action.wish is None:
+            acts.record(writing, entry)
         self._settle(writing, action.wish, vm, error)
 
     def _image_failed(self, writing: Writing, vm: VM) -> None:
@@ -148,6 +159,7 @@ class Endings:
         self.bans.record(writing, image, vm.cloud, booted=False)
         if image and image not in cloud.failed_images:
             clouds.record_fields(writing, vm.cloud, {"failed_images": (*cloud.failed_images, image)})
+            acts.record(writing, acts.of_cloud("image_failed", vm.cloud, detail={"image": image, "vm": vm.uid}))
 
     def _settle(self, writing: Writing, wish: int | None, vm: VM, error: str) -> None:
         if wish is not None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
+from typing import Any
 
+from cloudsched.engine import acts
 from cloudsched.engine.troubles import is_refused, relieved
 from cloudsched.model.clouds import Cloud
+from cloudsched.model.journal import Entry
 from cloudsched.model.metrics import STATE, UNKNOWN, Key
 from cloudsched.model.wishes import Aspect, Wish
 from cloudsched.store import Writing, clouds, operations, tallies, vms
@@ -18,6 +21,8 @@ from cloudsched.store.verbs import configured_slots
 
 _OWN = ("failed_images", "connection_problem", "errorconnect", "stale", "last_error", "trouble")
 _COMPARED = tuple(each.name for each in fields(Cloud) if each.name not in (*_OWN, "options", "position"))
+
+_CONFIGURED = "The configuration says so."
 
 
 def record_inventory(writing: Writing, configured: Sequence[Cloud]) -> list[str]:
@@ -35,6 +40,7 @@ def record_inventory(writing: Writing, configured: Sequence[Cloud]) -> list[str]
         for cloud in present.values()
         if cloud.name not in names and cloud.name in with_vms
     ]
+    acts.record(writing, *_acts(present, [*wanted, *leaving]))
     clouds.record_clouds(writing, [*wanted, *leaving])
     return list(_changes(present, wanted, leaving))
 
@@ -45,6 +51,8 @@ def forget_drained(writing: Writing) -> None:
     present = clouds.all_clouds(writing.connection)
     kept = [cloud for cloud in present if not cloud.removed or cloud.name in with_vms]
     if len(kept) < len(present):
+        drained = sorted({cloud.name for cloud in present} - {cloud.name for cloud in kept})
+        acts.record(writing, *(acts.of_cloud("remove", name, "Its last VM is gone.") for name in drained))
         clouds.record_clouds(writing, kept)
 
 
@@ -82,6 +90,21 @@ def _is_in_force(quota: Wish, cloud: Cloud, present: Cloud | None) -> bool:
     """A quota wish ends for good once the file says something else: from then on the cloud has another quota."""
     file_still_says_so = bool(quota.value["file"] == configured_slots(cloud.options, cloud.vm_slots))
     return file_still_says_so and (present is None or present.vm_slots == quota.value["slots"])
+
+
+def _acts(present: Mapping[str, Cloud], kept: Sequence[Cloud]) -> Iterable[Entry]:
+    """The journal's entries for clouds that come, change or go."""
+    for cloud in kept:
+        verb = "change" if cloud.name in present else "add"
+        changed = acts.changed(_fields(present.get(cloud.name)), _fields(cloud))
+        if changed["after"]:
+            yield acts.of_cloud(verb, cloud.name, _CONFIGURED, **changed)
+    for name in sorted(present.keys() - {cloud.name for cloud in kept}):
+        yield acts.of_cloud("remove", name, _CONFIGURED)
+
+
+def _fields(cloud: Cloud | None) -> dict[str, Any]:
+    return {name: getattr(cloud, name) for name in _COMPARED} if cloud else {}
 
 
 def _changes(present: Mapping[str, Cloud], wanted: Sequence[Cloud], leaving: Sequence[Cloud]) -> Iterable[str]:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from cloudsched.engine import listing, troubles
+from cloudsched.engine import acts, listing, troubles
 from cloudsched.engine.polls import PollResult, failure_sentence
 from cloudsched.engine.proxies import Proxies
 from cloudsched.model.metrics import UNKNOWN, Increment, observed
@@ -99,6 +99,8 @@ class Observer:
         vms.record_vms(writing, followed.vms)
         tallies.add_tallies(writing, _boot_tallies(known, followed.vms))
         vms.record_departed(writing, followed.gone, now, LISTED_LATE_SECONDS)
+        gone = [vm for vm in followed.gone if vm.released]
+        acts.record(writing, *(acts.of_vm("gone", vm, "The cloud no longer lists this released VM.") for vm in gone))
         if followed.strangers:
             self._adopt(writing, place, followed, now)
 
@@ -108,6 +110,7 @@ class Observer:
         found = [listing.adopted(cloud, seen, position + n, now) for n, seen in enumerate(followed.strangers)]
         log.warning("Adopting %d VM(s) on %s that the state did not know.", len(found), place)
         vms.record_vms(writing, found)
+        acts.record(writing, *(acts.of_vm("adopt", vm, vm.reason) for vm in found))
 
     def _settle(self, writing: Writing, asked_at: float) -> None:
         due = [(outcome, at) for outcome, at in self.later if at <= asked_at]

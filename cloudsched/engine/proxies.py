@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudsched.config.options import Global
+from cloudsched.engine import acts
 from cloudsched.engine.calls import Call
 from cloudsched.engine.orders import WISH
 from cloudsched.engine.polls import failure_sentence
@@ -120,6 +121,8 @@ class Proxies:
         for each in found:
             if each.renewed:
                 log.info("Renewed the %s proxy %s of %s.", _WORDS[aspect], each.proxy.path, each.proxy.owner)
+                path = str(each.proxy.path)
+                acts.record(writing, acts.of_user("renew_proxy", each.proxy.owner, of=_WORDS[aspect], path=path))
         problems = {each.problem for each in found if each.problem}
         for problem in sorted(problems - self.told.get(aspect, set())):
             log.warning("A %s proxy: %s", _WORDS[aspect], problem)

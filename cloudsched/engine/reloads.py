@@ -14,6 +14,7 @@ from typing import Any
 
 from cloudsched.config import limits as files
 from cloudsched.config.clouds import CloudSection
+from cloudsched.engine import acts
 from cloudsched.errors import CloudschedError, ConfigError
 from cloudsched.logs import set_level
 from cloudsched.model.actions import Reload
@@ -37,14 +38,14 @@ class Reloads:
     def apply(self, writing: Writing, action: Reload, now: int) -> None:
         """Do what was asked and settle the wish."""
         try:
-            detail, state = self._table()[action.what](writing, action.value), OutcomeState.DONE
+            detail, state = self._table()[action.what](writing, action), OutcomeState.DONE
         except CloudschedError as ex:
             log.error("%s failed: %s", action.what, ex)
             detail, state = {"error": str(ex)}, OutcomeState.FAILED
         if action.wish is not None:
             operations.record_outcomes(writing, [Outcome(action.wish, state, detail, now)])
 
-    def _table(self) -> Mapping[str, Callable[[Writing, Any], Detail]]:
+    def _table(self) -> Mapping[str, Callable[[Writing, Reload], Detail]]:
         return {
             Aspect.RECONFIG: self._reconfig,
             Aspect.USER_LIMITS: self._user_limits,
@@ -53,31 +54,40 @@ class Reloads:
             Aspect.QUICK_EXIT: self._quick_exit,
         }
 
-    def _reconfig(self, writing: Writing, _value: Any) -> Detail:
+    def _reconfig(self, writing: Writing, _action: Reload) -> Detail:
         changes = self.install(writing, self.reread())
         log.info("Reconfigured: %s", "; ".join(changes) or "nothing changed")
         return {"changes": changes}
 
-    def _user_limits(self, writing: Writing, _value: Any) -> Detail:
+    def _user_limits(self, writing: Writing, action: Reload) -> Detail:
         if self.user_limit_file is None:
             raise ConfigError("No user_limit_file is configured.")
         found = files.read_user_limits(self.user_limit_file)
+        _tell(writing, action, limits.read_user_limits(writing.connection), found)
         limits.record_user_limits(writing, found)
         return {"loaded": len(found)}
 
-    def _cloud_aliases(self, writing: Writing, _value: Any) -> Detail:
+    def _cloud_aliases(self, writing: Writing, action: Reload) -> Detail:
         if self.cloud_alias_file is None:
             raise ConfigError("No target_cloud_alias_file is configured.")
         found = files.read_cloud_aliases(self.cloud_alias_file)
+        _tell(writing, action, limits.read_cloud_aliases(writing.connection), found)
         limits.record_cloud_aliases(writing, found)
         return {"loaded": len(found)}
 
-    def _log_level(self, writing: Writing, value: Any) -> Detail:
-        set_level(str(value))
-        limits.record_setting(writing, "log_level", value)
+    def _log_level(self, writing: Writing, action: Reload) -> Detail:
+        set_level(str(action.value))
+        limits.record_setting(writing, "log_level", action.value)
         return {}
 
-    def _quick_exit(self, writing: Writing, value: Any) -> Detail:
-        limits.record_setting(writing, "quick_exit", bool(value))
+    def _quick_exit(self, writing: Writing, action: Reload) -> Detail:
+        value = bool(action.value)
+        limits.record_setting(writing, "quick_exit", value)
         log.info("Quick exit is %s.", "on: VMs live on when I stop" if value else "off: I destroy all VMs when I stop")
-        return {"quick_exit": bool(value)}
+        return {"quick_exit": value}
+
+
+def _tell(writing: Writing, action: Reload, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Write down what a file's new content changes, if anything."""
+    if before != after:
+        acts.record(writing, acts.of_scheduler(str(action.what), wish=action.wish, **acts.changed(before, after)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import platform
 import threading
 import time
 import uuid
@@ -10,11 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from cloudsched import __version__
 from cloudsched.config.clouds import CloudSection, host_size, read_clouds
 from cloudsched.config.limits import read_banned_images
 from cloudsched.config.load import Config
-from cloudsched.engine import adapters
+from cloudsched.engine import acts, adapters
 from cloudsched.engine.apply import Apply
 from cloudsched.engine.bans import Bans
 from cloudsched.engine.boots import Boots
@@ -37,6 +41,7 @@ from cloudsched.errors import CloudschedError, StateError
 from cloudsched.model.actions import Destroy, Reload
 from cloudsched.model.adapters import CloudAdapter
 from cloudsched.model.clouds import Cloud
+from cloudsched.model.journal import Entry
 from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM
 from cloudsched.model.wishes import Aspect
@@ -88,11 +93,13 @@ class Scheduler:
 
         Raises StateUnavailable, ConfigError.
         """
-        self._store.begin_epoch()
+        epoch = self._store.begin_epoch()
         with self._store.writing() as writing:
-            limits.record_setting(writing, "log_level", self._config.logging.log_level)
             # v1's init script toggles before it stops the daemon: the flag must begin as off each time (PARITY 4.4).
-            limits.record_setting(writing, "quick_exit", False)
+            settings = {"log_level": self._config.logging.log_level, "quick_exit": False}
+            acts.record(writing, _start(limits.read_settings(writing.connection), settings, epoch))
+            for name, value in settings.items():
+                limits.record_setting(writing, name, value)
             self._installation = installation(writing, self._config.global_.state_dir)
             self._install(writing, self._config.clouds)
         self._read_files()
@@ -107,6 +114,8 @@ class Scheduler:
         try:
             with self._store.writing() as writing:
                 flag = not limits.read_settings(writing.connection).get("quick_exit", False)
+                change = acts.changed({"quick_exit": not flag}, {"quick_exit": flag})
+                acts.record(writing, acts.of_scheduler("quick_exit", "SIGUSR2 asked for it.", **change))
                 limits.record_setting(writing, "quick_exit", flag)
         except StateError as ex:
             log.error("Quick exit could not be toggled: %s", ex)
@@ -263,6 +272,13 @@ class Scheduler:
                     limits.record_banned_images(writing, read_banned_images(settings.ban_file))
                 except CloudschedError as ex:
                     log.error("%s", ex)
+
+
+def _start(before: Mapping[str, Any], settings: Mapping[str, Any], epoch: int) -> Entry:
+    """The journal's entry for the start of an engine, which sets what verbs may have changed."""
+    changed = acts.changed({name: before.get(name) for name in settings}, settings)
+    detail = {"epoch": epoch, "host": platform.node(), "pid": os.getpid(), "version": __version__}
+    return acts.of_scheduler("start", detail=detail, **changed)
 
 
 def installation(writing: Writing, directory: Path) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
+from cloudsched.engine import acts
 from cloudsched.engine.polls import failure_sentence
 from cloudsched.errors import BadRequirement, CredentialRefused, Outage, QuotaExceeded
 from cloudsched.model.clouds import BootOutcome, Cloud
@@ -94,8 +95,9 @@ def _record(writing: Writing, cloud: Cloud, call: CloudCall, failure: Failure | 
     if before is None and after is not None:
         after = _with_last_good(writing, cloud, after)
     if after != before:
-        _say(cloud, before, after)
-        clouds.record_fields(writing, cloud.name, relieved(cloud) if after is None else {"trouble": after})
+        fields = relieved(cloud) if after is None else {"trouble": after}
+        _say(writing, cloud, fields)
+        clouds.record_fields(writing, cloud.name, fields)
 
 
 def _with_last_good(writing: Writing, cloud: Cloud, trouble: Trouble) -> Trouble:
@@ -103,9 +105,14 @@ def _with_last_good(writing: Writing, cloud: Cloud, trouble: Trouble) -> Trouble
     return replace(trouble, last_good=listed.get(poll_name(cloud.name)))
 
 
-def _say(cloud: Cloud, before: Trouble | None, after: Trouble | None) -> None:
-    """Tell operators of a change, and not of every failure of the same kind."""
-    if state(before) != state(after):
+def _say(writing: Writing, cloud: Cloud, fields: dict[str, Any]) -> None:
+    """Tell operators, and the journal, of a change, and not of every failure of the same kind."""
+    after: Trouble | None = fields["trouble"]
+    was, is_now = state(cloud.trouble), state(after)
+    if was != is_now:
         level = logging.INFO if after is None else logging.WARNING
         why = "it answers as it should again" if after is None else after.cause
-        log.log(level, "Cloud %s: %s -> %s: %s", cloud.name, state(before), state(after), why)
+        log.log(level, "Cloud %s: %s -> %s: %s", cloud.name, was, is_now, why)
+        enabled = fields.get("enabled", cloud.enabled)
+        changed = acts.changed({"state": was, "enabled": cloud.enabled}, {"state": is_now, "enabled": enabled})
+        acts.record(writing, acts.of_cloud("trouble", cloud.name, why, **changed))

@@ -61,10 +61,14 @@ class SetVM:
 
 @dataclass(frozen=True, slots=True)
 class SetCloud:
-    """Change the effective state of a cloud: `enabled`, `vm_slots`, `connection_problem`, `errorconnect`, `trouble`."""
+    """Change the effective state of a cloud: `enabled`, `vm_slots`, `connection_problem`, `errorconnect`, `trouble`.
+
+    `reason` says why, where nobody asked for it.
+    """
 
     name: str
     fields: Mapping[str, Any]
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from sqlalchemy.pool import QueuePool
 from cloudsched.errors import ConfigError, MissingExtra, StateMismatch, StateTakenOver, StateUnavailable
 from cloudsched.store import locks, pulse, tables
 from cloudsched.store.failures import translated
+from cloudsched.store.writing import Writing as Writing
 
 WRITE_WAIT_SECONDS = 5.0
 IDLE_WRITER_SECONDS = 20.0
@@ -73,24 +74,6 @@ def schema_version(connection: Connection) -> int | None:
     """The version of the schema inside a transaction of the caller's."""
     found: int | None = connection.execute(select(tables.state.c.schema_version)).scalar()
     return found
-
-
-class Writing:
-    """One write transaction: `index` is what the commit will be known by; `touch` names the topics it changed.
-
-    What belongs to no topic and is part of the index all the same touches `index`.
-    """
-
-    def __init__(self, connection: Connection, index: int) -> None:
-        self.connection, self.index = connection, index
-        self._touched: set[str] = set()
-
-    def touch(self, *topics: str) -> None:
-        self._touched.update(topics)
-
-    @property
-    def touched(self) -> frozenset[str]:
-        return frozenset(self._touched)
 
 
 class Store:
@@ -187,6 +170,7 @@ class Store:
                     raise StateTakenOver(f"Another engine holds this state now: {locks.words(noted)}.")
                 writing = Writing(connection, index + 1)
                 yield writing
+                writing.finish()
                 _advance(writing)
                 committing.enter_context(pulse.beating(lock))
 

@@ -25,6 +25,8 @@ from cloudsched.model.wishes import Aspect, Outcome
 from cloudsched.store import tables
 from cloudsched.store.fitting import fits, words
 from cloudsched.store.jobs import to_shape
+from cloudsched.store.journal import Ends
+from cloudsched.store.journal_lines import Line, of_chain
 from cloudsched.store.rows import Row
 
 FORMAT = 1
@@ -268,6 +270,10 @@ KINDS: tuple[Kind, ...] = (
     Kind("wish", _Wish, tables.wishes, "id", renamed={"target": "kind"}, problem=_wish_problem),
     Kind("outcome", Outcome, tables.outcomes, "wish"),
     Kind("token", Token, tables.tokens, "id"),
+    Kind("journal", Line, tables.journal, "id", renamed={"entry": "kind"}),
+    Kind("journal_ends", Ends, tables.journal_ends, "chain", problem=of_chain("admin")),
+    Kind("act", Line, tables.acts, "id", renamed={"entry": "kind"}),
+    Kind("acts_ends", Ends, tables.acts_ends, "chain", problem=of_chain("engine")),
     Kind("queued_job", _QueuedJob, tables.queue_jobs, "id", shapes=tables.queue_shapes, problem=_queued_problem),
     Kind("queue_order", _QueueOrder, tables.queue_orders, "token"),
     Kind("counter", _Counter, tables.queue_counters, "name"),

@@ -58,9 +58,11 @@ def load(store: Store, lines: Iterable[str], *, path: str, replace: bool) -> dic
     when the state is not empty and `replace` is false, StateHeld while an engine runs, StateUnavailable.
     """
     with closing(place.hold(store)), TemporaryFile("w+", encoding="utf-8") as checked:
-        counts = _check(lines, path, checked)
+        counts, index = _check(lines, path, checked)
         checked.seek(0)
         with store.writing() as writing:
+            # What comes after must not bear an index that entries of the journal bear already.
+            writing.index = max(writing.index, index + 1)
             _make_room(writing, replace, locks.note(store.directory))
             _Loader(writing).load(document.entry(json.loads(text)) for text in checked)
     return counts
@@ -131,8 +133,11 @@ def _without_digest(row: Mapping[str, Any]) -> dict[str, Any]:
 _LEAVE_OUT = {"queued_job": _without_environment, "wish": _without_submit, "token": _without_digest}
 
 
-def _check(lines: Iterable[str], path: str, checked: IO[str]) -> dict[str, int]:
-    """Check every line and write the good ones, without header and end, to `checked`; returns counts by kind."""
+def _check(lines: Iterable[str], path: str, checked: IO[str]) -> tuple[dict[str, int], int]:
+    """Check every line and write the good ones, without header and end, to `checked`.
+
+    Returns counts by kind, and the highest state index that was met.
+    """
     checking = _Checking()
     try:
         for text in lines:
@@ -144,7 +149,7 @@ def _check(lines: Iterable[str], path: str, checked: IO[str]) -> dict[str, int]:
         raise DocumentError(ex.problem, path=path, line=checking.line) from ex
     except UnicodeDecodeError as ex:
         raise DocumentError("this line is not UTF-8 text", path=path, line=checking.line + 1) from ex
-    return {kind.name: checking.counts[kind.name] for kind in KINDS if checking.counts[kind.name]}
+    return {kind.name: checking.counts[kind.name] for kind in KINDS if checking.counts[kind.name]}, checking.index
 
 
 class _Checking:
@@ -153,14 +158,14 @@ class _Checking:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.last: Mapping[str, Any] = {}
-        self.line = 0
+        self.line = self.index = 0
         self._keys: dict[str, set[Any]] = defaultdict(set)
         self._began = self._ended = False
 
     def take(self, values: Mapping[str, Any]) -> bool:
         """Check one line; true when it is an entry, and not the header or the end. Raises DocumentError."""
         if not self._began:
-            document.header(values)
+            self.index = document.header(values).index
             self._began = True
             return False
         if self._ended:
@@ -186,6 +191,7 @@ class _Checking:
         if target and entry.row[column] not in self._keys[target]:
             raise DocumentError(f"this {name} belongs to {target} {entry.row[column]}, which must come before it")
         self._keys[name].add(entry.key)
+        self.index = max(self.index, entry.row.get("index", 0))
         self.counts[name] += 1
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Select, insert, select
 
 from cloudsched.errors import NotFound
+from cloudsched.model.journal import ENGINE, Entry, EntryKind
 from cloudsched.model.wishes import LASTING, Aspect, Operation, Outcome, OutcomeState, Target, Wish
-from cloudsched.store import tables
+from cloudsched.store import journal, tables
 from cloudsched.store.connect import Store, Writing
 
 _WISH_COLUMNS = [tables.wishes.c[name] for name in Wish.__dataclass_fields__]
@@ -57,6 +59,13 @@ def unsettled(connection: Connection) -> list[Wish]:
     return _wishes(connection, _unsettled().where(tables.wishes.c.superseded_by.is_(None)))
 
 
+def unsettled_for(connection: Connection, kind: str, name: str, aspect: Aspect) -> list[Wish]:
+    """`unsettled`, for one aspect of one thing."""
+    table = tables.wishes
+    same = (table.c.kind == kind, table.c.name == name, table.c.aspect == aspect.value)
+    return _wishes(connection, _unsettled().where(*same, table.c.superseded_by.is_(None)))
+
+
 def waiting(connection: Connection) -> dict[str, int]:
     """How many wishes in force have no outcome yet, by aspect."""
     return dict(Counter(wish.aspect.value for wish in unsettled(connection)))
@@ -80,8 +89,29 @@ def record_outcomes(writing: Writing, outcomes: Sequence[Outcome]) -> None:
             {"wish": o.wish, "state": o.state.value, "detail": dict(o.detail), "settled_at": o.settled_at}
             for o in new.values()
         ]
+        journal.ENGINE.record(writing, _entries(writing.connection, new))
         writing.connection.execute(insert(table), values)
         writing.touch("outcomes")
+
+
+def _entries(connection: Connection, outcomes: Mapping[int, Outcome]) -> list[Entry]:
+    """The journal's entries for outcomes by their wishes: each about what the wish was about, under its request."""
+    asked = journal.asked(connection, list(outcomes))
+    return [
+        replace(
+            asked[wish],
+            kind=EntryKind.OUTCOME,
+            at=outcome.settled_at,
+            actor=ENGINE,
+            address="",
+            reason="",
+            before={},
+            after={},
+            detail={**outcome.detail, "state": outcome.state.value},
+        )
+        for wish, outcome in sorted(outcomes.items())
+        if wish in asked
+    ]
 
 
 def record_superseded(writing: Writing, now: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import and_, delete, exists, func, or_, select, update
 
 from cloudsched.model.wishes import LASTING
-from cloudsched.store import jobs, tables, vm_failures
+from cloudsched.store import jobs, journal, tables, vm_failures
 from cloudsched.store.connect import Writing
 
 _STEP = 500
@@ -13,12 +13,13 @@ _TOMBSTONES = 50_000
 
 
 def prune_operations(writing: Writing, now: int, days: int) -> None:
-    """Admin: forget some old operations whose wishes are all settled and no longer in force.
+    """Admin: forget some old operations whose wishes are all settled and no longer in force, and the journal's oldest.
 
     The newest wish and its operation stay, so that no number is given twice: an outcome or an order to the batch
     system may still carry it.
     """
     before = now - days * 86400
+    journal.ADMIN.prune(writing, before)
     table, wishes, outcomes = tables.operations, tables.wishes, tables.outcomes
     unsettled = ~exists().where(outcomes.c.wish == wishes.c.id)
     in_force = and_(wishes.c.aspect.in_(sorted(LASTING)), wishes.c.superseded_by.is_(None))
@@ -32,7 +33,7 @@ def prune_operations(writing: Writing, now: int, days: int) -> None:
 
 
 def prune_engine(writing: Writing, now: int, days: int) -> list[str]:
-    """Engine: forget some old finished jobs, failures of VMs, orphaned outcomes, unused shapes, surplus tombstones.
+    """Engine: forget some old finished jobs, failed VMs, acts, orphaned outcomes, unused shapes, surplus tombstones.
 
     Returns the ids of the jobs forgotten, so that the batch's own queue can forget them too.
     """
@@ -42,6 +43,7 @@ def prune_engine(writing: Writing, now: int, days: int) -> list[str]:
     if found:
         writing.connection.execute(delete(outcomes).where(outcomes.c.wish.in_(found)))
     vm_failures.prune_failures(writing, now - days * 86400)
+    journal.ENGINE.prune(writing, now - days * 86400)
     gone = jobs.prune_finished(writing, now - days * 86400, _STEP)
     jobs.prune_shapes(writing)
     _prune_tombstones(writing)

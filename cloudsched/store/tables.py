@@ -6,23 +6,18 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-from typing import Any
+from sqlalchemy import Index, Table
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Dialect,
-    Float,
-    Index,
-    Integer,
-    MetaData,
-    Table,
-    Text,
-)
-from sqlalchemy.types import TypeDecorator
+from cloudsched.store.columns import integer as _int
+from cloudsched.store.columns import json_value as _json
+from cloudsched.store.columns import metadata
+from cloudsched.store.columns import number as _float
+from cloudsched.store.columns import revision as _revision
+from cloudsched.store.columns import table as _table
+from cloudsched.store.columns import text as _text
+from cloudsched.store.columns import truth as _bool
+
+__all__ = ["SCHEMA_VERSION", "TOPICS", "metadata"]
 
 SCHEMA_VERSION = 2
 """Every change of a table after a release raises it and adds a revision to `store/migrations`."""
@@ -32,54 +27,6 @@ TOPICS = ("clouds", "vms", "jobs", "shapes", "machines", "limits", "wishes", "ou
 
 _ADDED_TOPICS = frozenset(("tokens",))
 """Those that schema 1 had not: SQLite adds no column NOT NULL without a default."""
-
-
-class Json(TypeDecorator[Any]):
-    """A JSON value as canonical text: equal values are equal strings, on every database."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=asdict)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        if value == "[]":
-            return []
-        return None if value is None else json.loads(value)
-
-
-metadata = MetaData()
-
-_BIG = BigInteger().with_variant(Integer, "sqlite")
-
-
-def _table(name: str, *columns: Column[Any] | Index) -> Table:
-    return Table(name, metadata, *columns)
-
-
-def _text(name: str, **options: Any) -> Column[Any]:
-    return Column(name, Text, nullable=options.pop("nullable", False), **options)
-
-
-def _int(name: str, **options: Any) -> Column[Any]:
-    return Column(name, _BIG, nullable=options.pop("nullable", False), **options)
-
-
-def _float(name: str, **options: Any) -> Column[Any]:
-    return Column(name, Float(53), nullable=options.pop("nullable", False), **options)
-
-
-def _bool(name: str) -> Column[Any]:
-    return Column(name, Boolean, nullable=False)
-
-
-def _json(name: str, *, nullable: bool = False) -> Column[Any]:
-    return Column(name, Json, nullable=nullable)
-
-
-def _revision() -> Column[Any]:
-    return _int("revision", index=True)
 
 
 # -- the state row (see store/connect.py for its rules) ---------------------------------------------------------
@@ -353,6 +300,35 @@ tokens = _table(
     _revision(),
 )
 
+# -- the journal: one chain of entries per writer role (store/journal.py) ----------------------------------------------
+
+
+def _chain(name: str) -> Table:
+    """A chain's entries; the columns but `id`, `index`, `previous` and `hash` are the fields of the model's Entry."""
+    return _table(
+        name,
+        _int("id", primary_key=True, autoincrement=False),
+        _int("index", index=True),
+        _int("at", index=True),
+        *map(_text, ("kind", "verb", "actor", "address", "reason", "noun", "name", "label", "previous", "hash")),
+        *(_text(each, index=True) for each in ("request_id", "cloud", "user")),
+        _int("operation", nullable=True),
+        _int("wish", nullable=True, index=True),
+        *map(_json, ("before", "after", "detail")),
+        Index(f"{name}_target", "noun", "name"),
+    )
+
+
+def _ends(name: str) -> Table:
+    """Where a chain begins after what was forgotten, and where it ends: one row."""
+    return _table(
+        name, _text("chain", primary_key=True), *map(_int, ("first", "last")), *map(_text, ("before", "hash"))
+    )
+
+
+journal, journal_ends = _chain("journal"), _ends("journal_ends")  # admin: what was asked
+acts, acts_ends = _chain("acts"), _ends("acts_ends")  # engine: what became of it, and what it did by itself
+
 # -- engine: what became of it -----------------------------------------------------------------------------------------
 
 outcomes = _table(
@@ -375,7 +351,7 @@ queue_jobs = _table(
     _int("priority"),
     _int("job_status", index=True),
     _json("spec"),
-    Column("proxy", Json, nullable=False, server_default="{}"),
+    _json("proxy", server_default="{}"),
     _text("hold_reason"),
     _int("exit_code", nullable=True),
     _int("submitted_at"),

@@ -7,15 +7,18 @@ was asked does not change its meaning before the engine gets to it (DESIGN 2).
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import and_, insert, or_, select, update
 
 from cloudsched.errors import Conflict, NotFound
-from cloudsched.model.wishes import LASTING, Aspect, Operation
-from cloudsched.store import clouds, jobs, operations, rows, tables, tokens, vms
+from cloudsched.model.journal import Entry, EntryKind
+from cloudsched.model.vms import VM
+from cloudsched.model.wishes import LASTING, Aspect, Operation, Wish
+from cloudsched.store import clouds, jobs, journal, operations, rows, tables, tokens, vms
 from cloudsched.store.connect import Store, Writing
 from cloudsched.store.limits import read_settings
 from cloudsched.store.retention import prune_operations
@@ -28,22 +31,33 @@ _OPPOSITE = {
 }
 
 
+_SETTINGS = frozenset({Aspect.LOG_LEVEL, Aspect.QUICK_EXIT})
+
+
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who asks, in which request, why, and when (Unix seconds)."""
+    """Who asks, in which request, why, when (Unix seconds), and from which address."""
 
     actor: str
     request_id: str = ""
     reason: str = ""
     at: int = field(default_factory=lambda: int(time.time()))
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Want:
+    """A wish to be made, and what the journal says of its target: label, owners, what changes."""
+
     kind: str
     name: str
     aspect: Aspect
     value: Any = None
+    label: str = ""
+    cloud: str = ""
+    user: str = ""
+    before: Mapping[str, Any] = field(default_factory=dict)
+    after: Mapping[str, Any] = field(default_factory=dict)
 
 
 def forget_old(store: Store, now: int, days: int) -> None:
@@ -56,8 +70,12 @@ def forget_old(store: Store, now: int, days: int) -> None:
 def wish_enabled(store: Store, by: By, cloud: str, enabled: bool) -> Operation:
     """Ask that a cloud may boot new VMs, or not. Raises NotFound."""
     with store.writing() as writing:
-        name = clouds.find(writing.connection, cloud).name
-        return _record(writing, by, "enable" if enabled else "disable", [_Want("cloud", name, Aspect.ENABLED, enabled)])
+        found = clouds.find(writing.connection, cloud)
+        asked = _asked(writing, "cloud", found.name, Aspect.ENABLED)
+        before = asked[-1].value if asked else found.enabled
+        want = _Want("cloud", found.name, Aspect.ENABLED, enabled, cloud=found.name)
+        want = replace(want, before={"enabled": before}, after={"enabled": enabled})
+        return _record(writing, by, "enable" if enabled else "disable", [want])
 
 
 def wish_vm_slots(store: Store, by: By, cloud: str, slots: int) -> Operation:
@@ -70,7 +88,11 @@ def wish_vm_slots(store: Store, by: By, cloud: str, slots: int) -> Operation:
         if found.vm_slots == slots:
             raise Conflict(f"The quota of {found.name} is {slots} already.", code="unchanged")
         value = {"slots": slots, "file": configured_slots(found.options, found.vm_slots)}
-        return _record(writing, by, "allocations", [_Want("cloud", found.name, Aspect.VM_SLOTS, value)])
+        asked = _asked(writing, "cloud", found.name, Aspect.VM_SLOTS)
+        before = asked[-1].value["slots"] if asked else found.vm_slots
+        want = _Want("cloud", found.name, Aspect.VM_SLOTS, value, cloud=found.name)
+        want = replace(want, before={"vm_slots": before}, after={"vm_slots": slots})
+        return _record(writing, by, "allocations", [want])
 
 
 def configured_slots(options: Any, otherwise: int) -> int:
@@ -85,7 +107,8 @@ def wish_vms(store: Store, by: By, cloud: str, aspect: Aspect, count: int | None
         name = clouds.find(writing.connection, cloud).name
         found = vms.of_cloud(writing.connection, name)
         chosen = found if count is None else found[: max(count, 0)]
-        return _record(writing, by, aspect.value, [_Want("vm", vm.uid, aspect, {"id": vm.id}) for vm in chosen])
+        about = replace(_no_target(by, aspect.value), noun="cloud", name=name, cloud=name)
+        return _record(writing, by, aspect.value, [_vm_want(vm, aspect) for vm in chosen], about)
 
 
 def wish_vm(store: Store, by: By, cloud: str, vm_id: str, aspect: Aspect) -> Operation:
@@ -93,29 +116,37 @@ def wish_vm(store: Store, by: By, cloud: str, vm_id: str, aspect: Aspect) -> Ope
     with store.writing() as writing:
         name = clouds.find(writing.connection, cloud).name
         found = vms.find(writing.connection, name, vm_id)
-        return _record(writing, by, aspect.value, [_Want("vm", found.uid, aspect, {"id": found.id})])
+        return _record(writing, by, aspect.value, [_vm_want(found, aspect)])
 
 
 def wish_job(store: Store, by: By, ref: str, aspect: Aspect) -> Operation:
     """Ask to hold, release or remove one job, named by id or as CLUSTER.PROC. Raises NotFound."""
     with store.writing() as writing:
         found = jobs.find(writing.connection, ref)
-        return _record(writing, by, aspect.value, [_Want("job", found.id, aspect)])
+        label = f"{found.cluster_id}.{found.proc_id}"
+        want = _Want("job", found.id, aspect, label=label, user=found.shape.user)
+        return _record(writing, by, aspect.value, [replace(want, before={"job_status": found.job_status})])
 
 
 def wish_submit(store: Store, by: By, owner: str, submit: str, initialdir: str) -> Operation:
     """Ask to queue the jobs of a submit description."""
     value = {"submit": submit, "initialdir": initialdir, "owner": owner}
+    # The description itself may hold secrets: the journal keeps by what it can be recognised.
+    told = {"initialdir": initialdir, "submit_sha256": sha256(submit.encode(errors="replace")).hexdigest()}
     with store.writing() as writing:
-        return _record(writing, by, "submit", [_Want("jobs", owner, Aspect.SUBMIT, value)])
+        return _record(writing, by, "submit", [_Want("jobs", owner, Aspect.SUBMIT, value, user=owner, after=told)])
 
 
 def wish_setting(store: Store, by: By, aspect: Aspect, value: Any = None) -> Operation:
     """Ask for a log level, the quick-exit flag (None toggles it) or the reloading of a file."""
     with store.writing() as writing:
-        if aspect is Aspect.QUICK_EXIT and value is None:
-            value = not _quick_exit(writing)
-        return _record(writing, by, aspect.value, [_Want("scheduler", "", aspect, value)])
+        if aspect not in _SETTINGS:
+            return _record(writing, by, aspect.value, [_Want("scheduler", "", aspect, value)])
+        asked = _asked(writing, "scheduler", "", aspect)
+        before = asked[-1].value if asked else read_settings(writing.connection).get(aspect.value)
+        value = not before if aspect is Aspect.QUICK_EXIT and value is None else value
+        want = _Want("scheduler", "", aspect, value, before={aspect.value: before}, after={aspect.value: value})
+        return _record(writing, by, aspect.value, [want])
 
 
 def wish_proxy(store: Store, by: By, user: str, aspect: Aspect) -> Operation:
@@ -123,19 +154,37 @@ def wish_proxy(store: Store, by: By, user: str, aspect: Aspect) -> Operation:
     with store.writing() as writing:
         if user not in jobs.users(writing.connection):
             raise NotFound("user", user)
-        return _record(writing, by, aspect.value, [_Want("user", user, aspect)])
+        return _record(writing, by, aspect.value, [_Want("user", user, aspect, user=user)])
 
 
-def _quick_exit(writing: Writing) -> bool:
-    asked = [wish for wish in operations.unsettled(writing.connection) if wish.aspect is Aspect.QUICK_EXIT]
-    return bool(asked[-1].value if asked else read_settings(writing.connection).get("quick_exit", False))
+def _asked(writing: Writing, kind: str, name: str, aspect: Aspect) -> list[Wish]:
+    """The wishes in force for one thing that the engine has not got to yet: what it will be before ours."""
+    return operations.unsettled_for(writing.connection, kind, name, aspect)
 
 
-def _record(writing: Writing, by: By, verb: str, wants: Sequence[_Want]) -> Operation:
+def _vm_want(vm: VM, aspect: Aspect) -> _Want:
+    want = _Want("vm", vm.uid, aspect, {"id": vm.id}, label=vm.id, cloud=vm.cloud, user=vm.user)
+    return replace(want, before={"status": vm.shown_status})
+
+
+def _no_target(by: By, verb: str) -> Entry:
+    """The journal's entry for a verb before anything is known of its target."""
+    asked = Entry(EntryKind.ASKED, verb, by.at, address=by.address, request_id=by.request_id, reason=by.reason)
+    return replace(asked, actor=by.actor.removesuffix(f"@{by.address}") if by.address else by.actor)
+
+
+def _entry(asked: Entry, want: _Want) -> Entry:
+    about = {name: getattr(want, name) for name in ("name", "label", "cloud", "user", "before", "after")}
+    return replace(asked, noun=want.kind, **about)
+
+
+def _record(writing: Writing, by: By, verb: str, wants: Sequence[_Want], about: Entry | None = None) -> Operation:
+    """Record a verb with its targets, and the journal's entries; `about` is that of a verb which found no target."""
     connection = writing.connection
     operation = rows.next_id(writing, tables.operations)
     values = {"verb": verb, "actor": by.actor, "request_id": by.request_id, "reason": by.reason, "made_at": by.at}
     connection.execute(insert(tables.operations).values(id=operation, **values))
+    asked, entries = replace(_no_target(by, verb), operation=operation), list[Entry]()
     for wish, want in enumerate(wants, start=rows.next_id(writing, tables.wishes)):
         made = insert(tables.wishes).values(
             id=wish,
@@ -149,6 +198,8 @@ def _record(writing: Writing, by: By, verb: str, wants: Sequence[_Want]) -> Oper
         )
         connection.execute(made)
         _supersede(writing, want, wish)
+        entries.append(replace(_entry(asked, want), wish=wish))
+    journal.ADMIN.record(writing, entries or [replace(about or asked, operation=operation)])
     if wants:
         writing.touch("wishes")
     return operations.find(connection, operation)

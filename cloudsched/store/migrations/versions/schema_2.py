@@ -8,6 +8,8 @@ from alembic import op
 revision = "2"
 down_revision = "1"
 
+_BIG = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
 
 def upgrade() -> None:
     """From schema 1."""
@@ -23,6 +25,10 @@ def upgrade() -> None:
         *(sa.Column(name, sa.Text, nullable=False) for name in ("image", "flavor", "console")),
     )
     _add_tokens()
+    _chain("journal")
+    _ends("journal_ends")
+    _chain("acts")
+    _ends("acts_ends")
 
 
 def _add_tokens() -> None:
@@ -43,3 +49,32 @@ def _add_tokens() -> None:
         sa.Column("revision", big, nullable=False),
     )
     op.create_index("ix_tokens_revision", "tokens", ["revision"])
+
+
+def _chain(name: str) -> None:
+    texts = ("kind", "verb", "actor", "address", "request_id", "reason")
+    about = ("noun", "name", "label", "cloud", "user", "before", "after", "detail", "previous", "hash")
+    op.create_table(
+        name,
+        sa.Column("id", _BIG, primary_key=True, autoincrement=False),
+        sa.Column("index", _BIG, nullable=False),
+        sa.Column("at", _BIG, nullable=False),
+        *(sa.Column(each, sa.Text, nullable=False) for each in texts),
+        sa.Column("operation", _BIG),
+        sa.Column("wish", _BIG),
+        *(sa.Column(each, sa.Text, nullable=False) for each in about),
+    )
+    for each in ("index", "at", "request_id", "wish", "cloud", "user"):
+        op.create_index(f"ix_{name}_{each}", name, [each])
+    op.create_index(f"{name}_target", name, ["noun", "name"])
+
+
+def _ends(name: str) -> None:
+    op.create_table(
+        name,
+        sa.Column("chain", sa.Text, primary_key=True),
+        sa.Column("first", _BIG, nullable=False),
+        sa.Column("before", sa.Text, nullable=False),
+        sa.Column("last", _BIG, nullable=False),
+        sa.Column("hash", sa.Text, nullable=False),
+    )
