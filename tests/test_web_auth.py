@@ -14,13 +14,18 @@ from cloudsched.model.access import Role
 from cloudsched.store import Store, tokens
 from cloudsched.store.tokens import Grant
 from cloudsched.web.app import Gate, build
-from cloudsched.web.auth import OPEN, Auth
+from cloudsched.web.auth import OPEN, Auth, Limits, Trust
 from cloudsched.web.keyring import Keyring
-from cloudsched.web.permissions import PERMITS, Permissions
-from cloudsched.web.throttle import Failures
+from cloudsched.web.permissions import PERMITS, Permissions, Permit, Scope
+from cloudsched.web.throttle import Failures, Rate, client_key, plain_address
 
 TOKEN = "a-token-of-many-characters"
 Serve = Callable[..., Client]
+Clock = Callable[[], float]
+
+ROWS = {"GET /": Permit(Role.READER, Scope.NOTHING), "PUT /": Permit(Role.OPERATOR, Scope.NOTHING)}
+PROXY, OTHER = "192.0.2.1", "192.0.2.2"
+TRUST = Trust(frozenset((PROXY,)), Role.OPERATOR)
 
 
 @pytest.fixture(autouse=True)
@@ -33,14 +38,18 @@ class Actor:
     def on_get(self, req: Any, resp: Any) -> None:
         resp.text = req.context.actor
 
+    def on_put(self, req: Any, resp: Any) -> None:
+        resp.text = req.context.actor
+
 
 @pytest.fixture
 def served(store: Store) -> Serve:
     """Makes a client of an application behind a gate of some mode, with TOKEN as the first token."""
 
-    def make(mode: str, clock: Callable[[], float] = time.monotonic, now: Callable[[], float] = time.time) -> Client:
+    def make(mode: str, clock: Clock = time.monotonic, now: Clock = time.time, rate: int = 0) -> Client:
         keyring = Keyring(store, TOKEN, now) if mode == "token" else None
-        return Client(build({"/": Actor()}, Gate(Auth(mode, keyring, clock), Permissions(store))))
+        auth = Auth(mode, keyring, TRUST, Limits(Rate(rate), clock=clock))
+        return Client(build({"/": Actor()}, Gate(auth, Permissions(store, ROWS))))
 
     return make
 
@@ -133,6 +142,7 @@ def test_web_page_may_only_read_where_no_token_is_needed(served: Serve) -> None:
     assert served("none").get("/", headers=origin).status_int == 200
     assert served("none").post("/", headers=origin).status_int == 403
     assert served("token").post("/", headers=origin | bearer(TOKEN)).status_int == 405
+    assert served("token").put("/", headers=origin | bearer(TOKEN)).status_int == 200
 
 
 def test_many_wrong_tokens_are_429_for_a_while(served: Serve, caplog: pytest.LogCaptureFixture) -> None:
@@ -159,11 +169,90 @@ def test_log_names_a_token_by_its_public_part_alone(
 
 
 def test_failures_remember_a_bounded_number_of_addresses() -> None:
-    failures = Failures(limit=1, addresses=2)
+    failures = Failures(limit=1, clients=2)
     for address in ("a", "b", "c", "a"):
         assert failures.add(address, 0.0) == 0.0
     assert failures.add("a", 1.0) > 0
     assert failures.add("c", 1.0) > 0
+
+
+def told(role: str = "", user: str = "", address: str = "") -> dict[str, str]:
+    """What a proxy says of its client."""
+    return {"X-Cloudsched-Role": role, "X-Cloudsched-User": user, "X-Real-IP": address}
+
+
+def asked(app: Client, peer: str, method: str = "GET", **headers: str) -> tuple[int, str]:
+    sent = {name.replace("_", "-"): value for name, value in headers.items() if value}
+    answer = app.request("/", method=method, headers=sent, environ={"REMOTE_ADDR": peer})
+    return answer.status_int, answer.text
+
+
+def test_trusted_proxy_tells_role_name_and_address(served: Serve) -> None:
+    app = served("token")
+    alice = told("operator", "CN=alice @x", "2001:db8::1")
+    assert asked(app, PROXY, "PUT", **alice) == (200, "proxy:CN_alice__x@2001:db8::1")
+    assert asked(app, PROXY, "PUT", **told("reader", "bob"))[0] == 403
+    assert asked(app, PROXY, **told("reader")) == (200, f"proxy:unnamed@{PROXY}")
+    assert asked(app, PROXY, **told("root")) == (
+        403,
+        "The proxy says the role 'root'; it must be reader, operator, admin or nothing.",
+    )
+
+
+def test_nobody_else_is_believed(served: Serve) -> None:
+    app = served("token")
+    claimed = told("admin", "root", "10.0.0.1")
+    assert asked(app, OTHER, **claimed)[0] == 401
+    assert asked(app, "uid:0", **claimed) == (200, "root@uid:0")
+    assert asked(app, OTHER, **claimed, **bearer(TOKEN)) == (200, f"admin@{OTHER}")
+
+
+def test_token_counts_more_than_what_a_proxy_says(served: Serve, store: Store) -> None:
+    app = served("token")
+    text, token = made(store)
+    assert asked(app, PROXY, **told("admin"), **bearer(text)) == (200, f"{token}@{PROXY}")
+    assert asked(app, PROXY, **told("admin"), **bearer("wrong"))[0] == 401
+
+
+def test_account_at_a_socket_has_the_role_of_the_option(served: Serve) -> None:
+    app = served("token")
+    assert asked(app, "uid:0", "PUT") == (200, "root@uid:0")
+    assert asked(app, "uid:4294967294") == (200, "4294967294@uid:4294967294")
+
+
+def test_web_page_sends_no_verbs_by_a_certificate_or_a_socket(served: Serve) -> None:
+    app = served("token")
+    for peer in (PROXY, "uid:0"):
+        assert asked(app, peer, "PUT", **told("operator"), Origin="https://elsewhere.example")[0] == 403
+        assert asked(app, peer, **told("operator"), Origin="https://elsewhere.example")[0] == 200
+
+
+def test_proxys_clients_are_limited_one_by_one(served: Serve) -> None:
+    app = served("token")
+    for _ in range(12):
+        last = asked(app, PROXY, **told(address="198.51.100.1"), **bearer("wrong"))[0]
+    assert last == 429
+    assert asked(app, PROXY, **told(address="198.51.100.2"), **bearer("wrong"))[0] == 401
+
+
+def test_rate_is_limited_by_token_and_by_address(served: Serve, store: Store) -> None:
+    now = [0.0]
+    app = served("token", lambda: now[0], rate=3)
+    text, _ = made(store)
+    assert [app.get("/", headers=bearer(text)).status_int for _ in range(5)] == [200] * 3 + [429] * 2
+    assert app.get("/", headers=bearer(text)).headers["Retry-After"] == "21"
+    assert app.get("/", headers=bearer(TOKEN)).status_int == 200
+    now[0] = 20.0
+    assert [app.get("/", headers=bearer(text)).status_int for _ in range(2)] == [200, 429]
+    everybody = served("none", lambda: now[0], rate=1)
+    assert [asked(everybody, peer)[0] for peer in (PROXY, OTHER, PROXY)] == [200, 200, 429]
+
+
+def test_addresses_that_are_one_client() -> None:
+    assert client_key("2001:db8::1") == client_key("2001:db8::ffff:1") != client_key("2001:db8:0:1::1")
+    assert client_key("::ffff:192.0.2.1") == client_key("192.0.2.1") == "192.0.2.1"
+    assert client_key("uid:0") == "uid:0"
+    assert plain_address("2001:DB8:0::1%eth0") == "2001:db8::1" != plain_address("2001:db8::2")
 
 
 def test_what_is_open_to_probes_is_what_takes_no_role() -> None:

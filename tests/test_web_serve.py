@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from cloudsched.errors import ConfigError
-from cloudsched.web.serve import listening_socket
+from cloudsched.web.listening import listening_socket
 
 TIMEOUT_SECONDS = 60.0
 

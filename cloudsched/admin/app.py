@@ -43,5 +43,5 @@ def create_app(store: Store, config: Config, waiting: Waiting | None = None) -> 
         **health.routes(store, settings),
         **process_metrics.routes(store, traffic, "admin"),
     }
-    entrance = gate(settings.admin_auth, store, settings.admin_token_file)
+    entrance = gate("admin", store, settings)
     return build(routes, entrance, settings.access_log, traffic)

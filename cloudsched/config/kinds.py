@@ -150,6 +150,19 @@ def is_loopback(listen: str) -> bool:
     return listen.startswith("unix:") or listen == "localhost"
 
 
+def _file_mode(text: str) -> str:
+    if not re.fullmatch(r"0?[0-7]{3}", text):
+        raise ValueError(text)
+    return text.zfill(4)
+
+
+def _peers(text: str) -> tuple[str, ...]:
+    found = _items(text)
+    if not all(each == "unix" or _is_address(each) for each in found):
+        raise ValueError(text)
+    return found
+
+
 def _log_format(text: str) -> str:
     logging.Formatter(text)
     return text
@@ -168,4 +181,6 @@ SECONDS = whole(0, unit="seconds")
 PAUSE = whole(1, unit="seconds")
 OFF_OR_SECONDS = whole(-1, unit="seconds")
 LISTEN = Kind("an IP address, a host name or unix:PATH (the port has an option of its own)", _listen)
+FILE_MODE = Kind("three octal digits such as 0660", _file_mode)
+PEERS = Kind("a comma-separated list of IP addresses and the word unix", _peers)
 LOG_FORMAT = Kind("a format of Python's logging module", _log_format)

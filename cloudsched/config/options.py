@@ -209,6 +209,20 @@ class Global:
     condor_rm_command: str = _new("condor_rm", TEXT, "Removes jobs, without the bindings.")
     admin_listen: str = _new("127.0.0.1", LISTEN, "Where the admin daemon listens.")
     info_listen: str = _new("127.0.0.1", LISTEN, "Where the info daemon listens.")
+    admin_socket_mode: str = _new("0600", kinds.FILE_MODE, "Who may open the admin daemon's Unix socket.")
+    admin_socket_owner: str = _new("", TEXT, "Account that the admin daemon's Unix socket is given to.")
+    admin_socket_group: str = _new("", TEXT, "Group that the admin daemon's Unix socket is given to.")
+    admin_socket_role: str = _new(
+        "none",
+        word("none", "reader", "operator", "admin"),
+        "Role of who may open that socket; none: they need tokens.",
+    )
+    info_socket_mode: str = _new("0600", kinds.FILE_MODE, "Who may open the info daemon's Unix socket.")
+    info_socket_owner: str = _new("", TEXT, "Account that the info daemon's Unix socket is given to.")
+    info_socket_group: str = _new("", TEXT, "Group that the info daemon's Unix socket is given to.")
+    trusted_proxies: tuple[str, ...] = _new(
+        (), kinds.PEERS, "TLS proxies whose headers tell the client's role; unix: whoever opens the socket."
+    )
     admin_auth: str = _new("token", word("token", "none", "closed"), "none lets v1's clients in, closed nobody.")
     info_auth: str = _new("none", word("none", "token", "closed"), "Who may read: none means everybody.")
     open_beyond_loopback: bool = _new(False, BOOLEAN, "Permits listening beyond loopback without authentication.")
@@ -219,7 +233,7 @@ class Global:
     access_log: str = _new("errors", word("errors", "all"), "Which requests are logged.")
     history_days: int = _new(30, whole(1, 36500, unit="days"), "Finished jobs and operations are deleted after this.")
     guard_vms: int = _ignored(0, COUNT, _LATER)
-    rate_limit: int = _ignored(0, COUNT, _LATER)
+    rate_limit: int = _new(0, COUNT, "Requests a minute for a token, or an address without one; 0: no limit.")
     lease_seconds: int = _new(
         30, whole(3, unit="seconds"), "How long a worker of the embedded batch may be silent before its jobs run again."
     )

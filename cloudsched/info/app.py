@@ -19,7 +19,7 @@ from cloudsched.web.traffic import Traffic
 def create_app(store: Store, config: Config) -> WSGIApp:
     """The application over a store, which may be read-only. Raises ConfigError for an unusable token file."""
     settings, traffic, pictures = config.global_, Traffic(), Pictures(store)
-    entrance = gate(settings.info_auth, store, settings.admin_token_file)
+    entrance = gate("info", store, settings)
     own = {**health.routes(store, settings), **process_metrics.routes(store, traffic, "info")}
     routes = {**_routes(store, config, pictures), **own}
     return build(routes, entrance, settings.access_log, traffic, pictures.answer)

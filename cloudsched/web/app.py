@@ -5,20 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import falcon
 
+from cloudsched.config.options import Global
+from cloudsched.model.access import Role
 from cloudsched.store import Store
 from cloudsched.web import errors
-from cloudsched.web.auth import Auth
+from cloudsched.web.auth import Auth, Limits, Trust
+from cloudsched.web.guard import Pauses
 from cloudsched.web.keyring import Keyring
 from cloudsched.web.log import NO_SNIFFING, RequestLog, request_id
 from cloudsched.web.negotiate import TEXT
 from cloudsched.web.permissions import Permissions
 from cloudsched.web.ready import Lookup
 from cloudsched.web.routing import RawRouter
+from cloudsched.web.throttle import Rate, plain_address
 from cloudsched.web.token_file import read_token
 from cloudsched.web.traffic import Traffic
 
@@ -33,6 +36,7 @@ class WSGIApp(falcon.App[falcon.Request, falcon.Response]):
 
     ready: Lookup | None = None
     traffic: Traffic
+    pauses: Pauses
 
     def __call__(self, env: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
@@ -62,13 +66,18 @@ class Gate:
     permissions: Permissions
 
 
-def gate(mode: str, store: Store, token_file: Path) -> Gate:
-    """The gate of a daemon whose `mode` is token, none or closed; creates the first token where one is needed.
+def gate(daemon: str, store: Store, settings: Global) -> Gate:
+    """The gate of the `admin` or `info` daemon; creates the first token where one is needed.
 
     Raises ConfigError for an unusable token file.
     """
-    keyring = Keyring(store, read_token(token_file)) if mode == "token" else None
-    return Gate(Auth(mode, keyring), Permissions(store))
+    mode: str = getattr(settings, f"{daemon}_auth")
+    socket_role = (
+        Role(settings.admin_socket_role) if daemon == "admin" and settings.admin_socket_role != "none" else None
+    )
+    keyring = Keyring(store, read_token(settings.admin_token_file)) if mode == "token" else None
+    trust = Trust(frozenset(map(plain_address, settings.trusted_proxies)), socket_role)
+    return Gate(Auth(mode, keyring, trust, Limits(Rate(settings.rate_limit))), Permissions(store))
 
 
 def build(
@@ -89,7 +98,7 @@ def build(
     traffic = traffic or Traffic()
     middleware: Any = [RequestLog(access_log, traffic), gate.auth, gate.permissions]
     app = WSGIApp(router=RawRouter(), media_type=TEXT, middleware=middleware)
-    app.traffic = traffic
+    app.traffic, app.pauses = traffic, gate.auth.pauses
     if gate.auth.asks_readers_nothing and access_log == "errors":
         app.ready = ready
     for kind in (Exception, falcon.HTTPError):

@@ -16,6 +16,7 @@ from cloudsched.config import Config, find, load
 from cloudsched.errors import CloudschedError, StateError
 from cloudsched.store import Store, limits
 from cloudsched.web.app import WSGIApp
+from cloudsched.web.listening import Rights
 from cloudsched.web.serve import Endpoint, serve
 
 LEVEL_SECONDS = 1.0
@@ -75,7 +76,8 @@ def follow_level(store: Store, stop: threading.Event | None = None) -> None:
 def _endpoint(daemon: Daemon, config: Config, with_parent: bool) -> Endpoint:
     settings = config.global_
     listen, port = getattr(settings, f"{daemon.kind}_listen"), getattr(settings, f"{daemon.kind}_server_port")
-    return Endpoint(listen, port, settings.threads, settings.waitress_tuning, with_parent)
+    rights = Rights(*(getattr(settings, f"{daemon.kind}_socket_{each}") for each in ("mode", "owner", "group")))
+    return Endpoint(listen, port, settings.threads, settings.waitress_tuning, with_parent, rights)
 
 
 def parser(daemon: Daemon) -> argparse.ArgumentParser:

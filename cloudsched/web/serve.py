@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import signal
 import socket
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,9 +17,10 @@ from typing import Any
 from waitress import wasyncore
 from waitress.server import create_server
 
-from cloudsched.errors import ConfigError
 from cloudsched.web.app import WSGIApp
 from cloudsched.web.channel import TunedChannel
+from cloudsched.web.guard import Sweep, guarded
+from cloudsched.web.listening import Rights, listening_socket, url
 from cloudsched.web.params import BODY_LIMIT
 
 TUNING: dict[str, Any] = {
@@ -45,7 +44,7 @@ DRAIN_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where to listen: an address and a port (0: any free one), or `unix:PATH`; and with how many threads.
+    """Where to listen: an address and a port (0: any free one), or `unix:PATH` by `rights`; with how many threads.
 
     `tuned`: our own channel takes the place of Waitress's. `with_parent`: standard input is a pipe from the process
     that started us; when it ends, so do we, and Ctrl-C, which reaches us both, is the parent's to answer.
@@ -56,6 +55,7 @@ class Endpoint:
     threads: int = 8
     tuned: bool = True
     with_parent: bool = False
+    rights: Rights = Rights()
 
 
 def serve(
@@ -68,9 +68,10 @@ def serve(
     """
     # Waitress warns whenever a request waits for a thread, which the access log shows better.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    listener = listening_socket(endpoint.listen, endpoint.port)
+    listener = listening_socket(endpoint.listen, endpoint.port, endpoint.rights)
     server = made(app, listener, endpoint.threads, tuned=endpoint.tuned)
-    channels = server._map
+    server.channel_class = guarded(server.channel_class, app.pauses)
+    channels, sweep = server._map, Sweep(TUNING["connection_limit"])
     stop = threading.Event()
 
     def ask_to_stop(*_: object) -> None:
@@ -78,8 +79,13 @@ def serve(
         server.pull_trigger()
 
     with _signals(ask_to_stop, endpoint.with_parent):
-        ready(_url(endpoint.listen, listener))
-        _loop(channels, stop.is_set)
+        ready(url(endpoint.listen, listener))
+
+        def done() -> bool:
+            sweep(list(server.active_channels.values()))
+            return stop.is_set()
+
+        _loop(channels, done)
         stopping()
         _drain(server, channels)
         server.task_dispatcher.shutdown(timeout=1)
@@ -134,64 +140,3 @@ def _watch_parent(ask_to_stop: Callable[..., None]) -> None:
         while os.read(0, 4096):
             pass
         ask_to_stop()
-
-
-def listening_socket(listen: str, port: int) -> socket.socket:
-    """A bound socket for an address and port or `unix:PATH`; raises ConfigError saying why there can be none."""
-    try:
-        return _unix(listen.removeprefix("unix:")) if listen.startswith("unix:") else _tcp(listen, port)
-    except OSError as ex:
-        place = listen if listen.startswith("unix:") else f"{listen} port {port}"
-        why = _REASONS.get(ex.errno or 0, ex.strerror or str(ex))
-        raise ConfigError(f"cannot listen on {place}: {why}.") from ex
-
-
-_REASONS = {
-    errno.EADDRINUSE: "another program listens there already",
-    errno.EADDRNOTAVAIL: "this machine has no such address",
-    errno.EACCES: "permission denied",
-}
-
-
-def _tcp(host: str, port: int) -> socket.socket:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, kind, protocol, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _unix(path: str) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        _clear_left_over(path)
-        listener.bind(path)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _clear_left_over(path: str) -> None:
-    """Remove the socket of a process that is gone; one that answers, or another kind of file, stays."""
-    try:
-        if not stat.S_ISSOCK(Path(path).lstat().st_mode):
-            raise FileExistsError(errno.EEXIST, "a file that is no socket is in the way")
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        if probe.connect_ex(path) == 0:
-            raise OSError(errno.EADDRINUSE, "in use")
-    Path(path).unlink()
-
-
-def _url(listen: str, listener: socket.socket) -> str:
-    if listen.startswith("unix:"):
-        return listen
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tests.bench.figure import QUICK, Effort, encoded, machine
 
-THEMES = ("reads", "htcondor")
+THEMES = ("reads", "access", "htcondor")
 """Modules beside this one, each with `figures(effort)`."""
 
 
