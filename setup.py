@@ -31,6 +31,7 @@ setup(
         "htcondor": ["htcondor>=25", "pyyaml>=6"],
         "migrate": ["alembic>=1.14"],
         "openstack": ["openstacksdk>=4.0"],
+        "ec2": ["boto3>=1.35"],
         "postgresql": ["psycopg[binary]>=3.1"],
         "test": [
             "pytest>=8",
@@ -42,6 +43,8 @@ setup(
             "htcondor>=25",
             "openstacksdk>=4.0",
             "pyyaml>=6",
+            "boto3>=1.35",
+            "moto[ec2,server]>=5.1",
         ],
         "check": ["ruff==0.17.6", "mypy==2.4.1", "types-requests>=2.31"],
     },

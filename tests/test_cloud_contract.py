@@ -15,6 +15,7 @@ from cloudsched.model.adapters import CloudAdapter
 from cloudsched.model.clouds import BootRequest, VMStatus
 from cloudsched.model.vms import VM
 from tests.batch_bench import eventually
+from tests.ec2_cloud import Endpoint, endpoint
 
 Make = Callable[[str], CloudAdapter]
 
@@ -23,18 +24,38 @@ def request(uid: str, image: str = "image") -> BootRequest:
     return BootRequest(uid, "Default-Image", "alice", "default", image=image, memory=512)
 
 
-@pytest.fixture(params=["local", "fake", "fake with lag"])
+@pytest.fixture(scope="module")
+def running() -> Iterator[Endpoint]:
+    with endpoint() as found:
+        yield found
+
+
+@pytest.fixture
+def ec2(running: Endpoint) -> Endpoint:
+    running.reset()
+    return running
+
+
+@pytest.fixture(params=["local", "fake", "fake with lag", "ec2", "ec2 that is slow"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
+    """Makes clouds of one kind under the names given; a new kind is a line in `makers`."""
     made: list[CloudAdapter] = []
 
     def local(name: str) -> CloudAdapter:
         made.append(LocalCloud(name, "inst", tmp_path, "/bin/sleep 600"))
         return made[-1]
 
+    def ec2(name: str, **behaviour: float) -> CloudAdapter:
+        endpoint: Endpoint = request.getfixturevalue("ec2")
+        endpoint.script(**behaviour)
+        return endpoint.cloud(name)
+
     makers: dict[str, Make] = {
         "local": local,
         "fake": FakeCloud,
         "fake with lag": lambda name: FakeCloud(name, script=Script(lag=3)),
+        "ec2": ec2,
+        "ec2 that is slow": lambda name: ec2(name, boot_seconds=0.2),
     }
     yield makers[request.param]
     for cloud in made:
@@ -103,6 +124,7 @@ def test_clouds_do_not_see_each_other(make: Make) -> None:
 def test_kinds_are_found_by_name() -> None:
     assert clouds.load("local") is LocalCloud
     assert clouds.load("fake") is FakeCloud
+    assert clouds.load("ec2").__name__ == "EC2Cloud"
     with pytest.raises(KeyError):
         clouds.load("unheard-of")
 

@@ -43,6 +43,8 @@ HOMES = {
     "prometheus_client": {"web"},
     "htcondor2": {"batch"},
     "classad2": {"batch"},
+    "boto3": {"clouds"},
+    "botocore": {"clouds"},
     "openstack": {"clouds"},
     "keystoneauth1": {"clouds"},
 }

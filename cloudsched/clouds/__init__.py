@@ -12,6 +12,7 @@ ADAPTERS: Mapping[str, str] = {
     "local": "cloudsched.clouds.local:LocalCloud",
     "openstack": "cloudsched.clouds.openstack:OpenStackCloud",
     "fake": "cloudsched.clouds.fake:FakeCloud",
+    "ec2": "cloudsched.clouds.ec2:EC2Cloud",
 }
 
 

@@ -29,6 +29,7 @@ class CloudKind:
 _EC2 = CloudKind(
     frozenset({"access_key_id", "host", "memory", "regions", "secret_access_key", "security_group", "vm_slots"}),
     address="host",
+    built=True,
 )
 _GCE = CloudKind(
     frozenset({"networks", "project_id", "secret_file", "security_group", "vm_slots"}), fixed_address="localhost"
@@ -105,6 +106,8 @@ CLOUD_OPTIONS: Mapping[str, Kind] = {
     "secret_access_key": TEXT,
     "secret_file": TEXT,
     "service_name": TEXT,
+    "session_token": TEXT,
+    "subnet": TEXT,
     "temp_lease_storage": TEXT,
     "tenant_name": TEXT,
     "user_domain_name": TEXT,

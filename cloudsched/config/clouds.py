@@ -192,11 +192,10 @@ def _cloud(reader: _SectionReader, settings: Global, host: HostSize, simulated: 
 def _kind_problems(cloud_type: str, reader: _SectionReader, simulated: bool) -> list[str]:
     kind = CLOUD_KINDS.get(cloud_type.lower())
     if kind is None:
-        available = ", ".join(sorted(name for name, each in CLOUD_KINDS.items() if each.built))
-        return [f"cloud_type {cloud_type or '(missing)'} is not known; available are {available}"]
+        return [f"cloud_type {cloud_type or '(missing)'} is not known; available are {_available()}"]
     problems = []
     if not kind.built and not simulated:
-        problems.append(f"cloud_type {cloud_type} is not available in this release")
+        problems.append(f"cloud_type {cloud_type} has no adapter; available are {_available()}")
     missing = sorted(kind.required - reader.entries.keys())
     if missing:
         problems.append(f"missing: {', '.join(missing)}")
@@ -204,3 +203,7 @@ def _kind_problems(cloud_type: str, reader: _SectionReader, simulated: bool) -> 
         sets = (", ".join(sorted(each)) for each in kind.alternatives)
         problems.append(f"incomplete login; accepted are: {'; or '.join(sets)}")
     return problems
+
+
+def _available() -> str:
+    return ", ".join(sorted(name for name, each in CLOUD_KINDS.items() if each.built))

@@ -10,6 +10,7 @@ from typing import Protocol
 from cloudsched import clouds as cloud_kinds
 from cloudsched.batch.embedded import EmbeddedBatch, Session, Settings
 from cloudsched.batch.wire import Service, listen, serve
+from cloudsched.clouds import ec2_settings
 from cloudsched.config.cloud_kinds import typed
 from cloudsched.config.clouds import CloudSection
 from cloudsched.config.load import Config
@@ -135,7 +136,12 @@ def _openstack(section: CloudSection, config: Config, installation: str) -> Clou
     return cloud_kinds.load("openstack")(section.cloud.name, installation, options)
 
 
+def _ec2(section: CloudSection, config: Config, installation: str) -> CloudAdapter:
+    return cloud_kinds.load("ec2")(section.cloud.name, installation, ec2_settings.settings(section))
+
+
 _MAKERS: Mapping[str, Callable[[CloudSection, Config, str], CloudAdapter]] = {
     "local": _local,
     "openstacknative": _openstack,
+    **dict.fromkeys(("amazonec2", "eucalyptus", "openstack", "opennebula"), _ec2),
 }

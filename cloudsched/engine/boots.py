@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -29,6 +28,7 @@ from cloudsched.model.actions import Boot
 from cloudsched.model.clouds import BootOutcome, BootRequest, Cloud
 from cloudsched.model.jobs import Shape
 from cloudsched.model.metrics import BOOT_FAILURES, BOOTS
+from cloudsched.model.names import unique_names
 from cloudsched.model.snapshot import Block, Snapshot
 from cloudsched.model.vms import VM
 from cloudsched.policy.request import boot_request, vm_record
@@ -78,8 +78,8 @@ class Boots:
         found: list[VM] = []
         for boot in boots:
             cloud, shape = known[boot.cloud], snapshot.shapes[boot.shape]
-            for _ in range(boot.vms):
-                request = self._request(cloud, shape, unique_name(cloud.name), snapshot)
+            for uid in unique_names(cloud.name, boot.vms):
+                request = self._request(cloud, shape, uid, snapshot)
                 deadline = snapshot.now + self.config.global_.boot_deadline_seconds
                 record = vm_record(shape, cloud, request, snapshot.now, deadline)
                 proxy = self.proxies.promised(writing, shape, request.uid)
@@ -94,22 +94,23 @@ class Boots:
         deadline = snapshot.now + self.config.global_.boot_deadline_seconds
         vms.record_fields(writing, [{"uid": vm.uid, "requested_until": deadline} for vm in requested])
 
-    def calls(self, snapshot: Snapshot, requested: Sequence[VM]) -> list[Call]:
-        """The calls that ask for recorded VMs, one per cloud; also for those a killed engine never asked for."""
+    def calls(self, snapshot: Snapshot, requested: Sequence[VM], *, again: bool = False) -> list[Call]:
+        """The calls that ask for recorded VMs, one per cloud; `again` for those a killed engine may have asked for."""
         by_cloud: dict[str, list[VM]] = {}
         for vm in requested:
             if vm.shape in snapshot.shapes and self.places.cloud(vm.cloud) is not None:
                 by_cloud.setdefault(vm.cloud, []).append(vm)
         known = {cloud.name: cloud for cloud in snapshot.clouds}
-        return [self._call(known[name], snapshot, group) for name, group in by_cloud.items()]
+        return [self._call(known[name], snapshot, group, again) for name, group in by_cloud.items()]
 
     def _request(self, cloud: Cloud, shape: Shape, uid: str, snapshot: Snapshot) -> BootRequest:
         return boot_request(shape, cloud, uid, self.config.job, snapshot.cloud_aliases)
 
-    def _call(self, cloud: Cloud, snapshot: Snapshot, group: Sequence[VM]) -> Call:
+    def _call(self, cloud: Cloud, snapshot: Snapshot, group: Sequence[VM], again: bool) -> Call:
         adapter = self.places.cloud(cloud.name)
         assert adapter is not None
-        requests = [self._request(cloud, snapshot.shapes[vm.shape], vm.uid, snapshot) for vm in group]
+        asked_for = [self._request(cloud, snapshot.shapes[vm.shape], vm.uid, snapshot) for vm in group]
+        requests = [replace(request, again=again) for request in asked_for]
         unready: dict[str, CloudschedError] = {}
         proxyless: list[str] = []
 
@@ -191,9 +192,3 @@ def resolved_image(vm: VM) -> str:
     if isinstance(vm.image, str):
         return vm.image
     return str(vm.image.get(vm.cloud) or vm.image.get("default", ""))
-
-
-def unique_name(cloud: str) -> str:
-    """A VM's name: the cloud's, `_` as `-`, then a UUID4 (PARITY 6.4); other characters than a host name's as `-`."""
-    slug = "".join(each if each.isascii() and each.isalnum() else "-" for each in cloud.lower())
-    return f"{slug[:40].strip('-') or 'vm'}-{uuid.uuid4()}"

@@ -208,7 +208,9 @@ class Engine:
         apply = self._stages.apply
         with self._stages.store.writing() as writing:
             apply.boots.extend(writing, snapshot, asked)
-        self._stages.calls.start([*apply.boots.calls(snapshot, asked), *apply.endings.destroy_calls(snapshot, ends)])
+        self._stages.calls.start(
+            [*apply.boots.calls(snapshot, asked, again=True), *apply.endings.destroy_calls(snapshot, ends)]
+        )
         self._resumed = True
 
     def _record_minute(self) -> None:

@@ -84,10 +84,12 @@ class BootRequest:
     key_name: str | None = None
     security_groups: tuple[str, ...] = ()
     location: str | None = None
+    again: bool = False
     join: Mapping[str, str] = field(default_factory=dict, repr=False)
     user_data: bytes = field(default=b"", repr=False)
-    """`join` is what the VM needs to join the batch system (endpoint, token), `user_data` what its cloud-init is given,
-    which holds the same (PARITY 8.5): secret, never logged or stored."""
+    """`again`: it may have been asked for before, so a cloud that would make it twice is searched first. `join` is what
+    the VM needs to join the batch system (endpoint, token), `user_data` what its cloud-init is given, which holds the
+    same (PARITY 8.5): secret, never logged or stored."""
 
 
 @dataclass(frozen=True, slots=True)
