@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from cloudsched.clouds import ec2_settings
@@ -26,6 +27,7 @@ from cloudsched.errors import (
 )
 from cloudsched.model.clouds import BootOutcome, BootRequest, VMStatus
 from cloudsched.model.names import batch_of, unique_names
+from cloudsched.model.vms import VM
 from tests.batch_bench import eventually
 from tests.ec2_cloud import IMAGE, Endpoint, endpoint
 
@@ -305,6 +307,25 @@ def test_of_two_instances_under_one_name_the_later_is_a_failure_without_our_name
     assert answered in (first.id, second.id)
     assert cloud.destroy([second.id])[0].error is None
     assert [(vm.uid, vm.id) for vm in cloud.vms()] == [("a", first.id)]
+
+
+def test_instances_of_another_scheduler_are_made_ours(ec2: Endpoint) -> None:
+    theirs = EC2Cloud("one", "theirs", replace(SETTINGS, endpoint=ec2.url, region="us-east-1"))
+    (taken,) = ids(theirs.boot([request("taken")]))
+    client = boto3.client(
+        "ec2", endpoint_url=ec2.url, region_name="us-east-1", aws_access_key_id="key", aws_secret_access_key="secret"
+    )
+    (made,) = client.run_instances(ImageId=IMAGE, MinCount=1, MaxCount=1)["Instances"]
+    cloud = ec2.cloud()
+    free = VM("one-v1", "one", id=made["InstanceId"], user="alice", memory=512)
+    for _ in range(2):
+        outcomes = cloud.adopt([free, VM("b", "one", id=taken), VM("c", "one", id="i-0123456789abcdef0")])
+        assert [str(outcome.error) for outcome in outcomes] == [
+            "None",
+            f"one: the instance '{taken}' belongs to another installation.",
+            "one: there is no instance 'i-0123456789abcdef0' to take over.",
+        ]
+    assert [(vm.uid, vm.id, vm.tags["user"]) for vm in cloud.vms()] == [("one-v1", made["InstanceId"], "alice")]
 
 
 # -- sections ----------------------------------------------------------------------------------------------------------

@@ -32,12 +32,14 @@ from cloudsched.clouds.ec2_instances import (
     launch,
     number,
     observed,
+    pairs,
     read,
 )
 from cloudsched.clouds.ec2_settings import Settings
 from cloudsched.errors import BadRequirement, CloudError, ConfigError, QuotaExceeded, Transient
-from cloudsched.model.clouds import BootOutcome, BootRequest, DestroyOutcome, ObservedVM
+from cloudsched.model.clouds import AdoptOutcome, BootOutcome, BootRequest, DestroyOutcome, ObservedVM
 from cloudsched.model.names import batch_of
+from cloudsched.model.vms import VM
 
 _AT_ONCE = 8
 _PAGE = 1000
@@ -112,6 +114,27 @@ class EC2Cloud:
             self._known -= set(ids)
         return [DestroyOutcome(each) for each in vm_ids]
 
+    def adopt(self, vms: Sequence[VM]) -> list[AdoptOutcome]:
+        """Put our tags on instances that another scheduler launched, all of one instance at once."""
+        with self._translating():
+            parts = (self._described({"instance-id": part}) for part in _parts([vm.id for vm in vms]))
+            found = {each.id: each for part in parts for each in part if each.state in LIVE}
+        return [self._adopted(vm, found.get(vm.id)) for vm in vms]
+
+    def _adopted(self, vm: VM, found: Instance | None) -> AdoptOutcome:
+        if found is None:
+            return AdoptOutcome(vm.uid, BadRequirement(f"{self._name}: there is no instance {vm.id!r} to take over."))
+        tags = self._tags(vm) | {UID: vm.uid}
+        if any(found.tags.get(tag, tags[tag]) != tags[tag] for tag in (INSTALLATION, CLOUD)):
+            problem = f"{self._name}: the instance {vm.id!r} belongs to another installation."
+            return AdoptOutcome(vm.uid, BadRequirement(problem))
+        try:
+            with self._translating():
+                self._ec2.create_tags(Resources=[vm.id], Tags=pairs(tags))
+        except CloudError as ex:
+            return AdoptOutcome(vm.uid, ex)
+        return AdoptOutcome(vm.uid)
+
     def _launched(self, group: Sequence[BootRequest], found: Mapping[str, Sequence[Instance]]) -> list[BootOutcome]:
         """Make one launch, or say what an earlier one has made."""
         numbers = {number(each): each.uid for each in group}
@@ -139,11 +162,11 @@ class EC2Cloud:
             answer = self._ec2.run_instances(**asked)
         return {each.number: each.id for each in map(read, answer["Instances"])}
 
-    def _tags(self, request: BootRequest) -> dict[str, str]:
+    def _tags(self, vm: BootRequest | VM) -> dict[str, str]:
         """The tags of every VM like this one; the engine adopts by them what a lost state does not know."""
         kept = ("user", "vmtype", "memory", "cpucores", "storage")
         own = {INSTALLATION: self._installation, CLOUD: self._name}
-        return own | {tag: str(getattr(request, tag)) for tag in kept}
+        return own | {tag: str(getattr(vm, tag)) for tag in kept}
 
     def _find(self, uids: Sequence[str]) -> dict[str, list[Instance]]:
         """Our live instances of these names and of the batches that they belong to, by name."""
@@ -157,9 +180,12 @@ class EC2Cloud:
         return found
 
     def _instances(self, filters: Mapping[str, Sequence[str]]) -> Iterator[Instance]:
-        ours = {f"tag:{INSTALLATION}": [self._installation], f"tag:{CLOUD}": [self._name], **filters}
+        """Ours among the instances."""
+        return self._described({f"tag:{INSTALLATION}": [self._installation], f"tag:{CLOUD}": [self._name], **filters})
+
+    def _described(self, filters: Mapping[str, Sequence[str]]) -> Iterator[Instance]:
         pages = self._ec2.get_paginator("describe_instances").paginate(
-            Filters=[{"Name": name, "Values": list(values)} for name, values in ours.items()],
+            Filters=[{"Name": name, "Values": list(values)} for name, values in filters.items()],
             PaginationConfig={"PageSize": _PAGE},
         )
         for page in pages:

@@ -83,7 +83,7 @@ def launch(group: Sequence[BootRequest], settings: Settings, tags: Mapping[str, 
         "KeyName": first.key_name or settings.key_name,
         "SubnetId": first.network if first.network.startswith("subnet-") else settings.subnet,
         "UserData": first.user_data,
-        "TagSpecifications": [{"ResourceType": "instance", "Tags": _pairs(own)}],
+        "TagSpecifications": [{"ResourceType": "instance", "Tags": pairs(own)}],
         "Placement": {"AvailabilityZone": settings.zone} if settings.zone else {},
         "InstanceInitiatedShutdownBehavior": "terminate",
         **_security_groups(first.security_groups or settings.security_groups),
@@ -160,5 +160,6 @@ def _spot(price: float) -> dict[str, Any]:
     return {"InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": options}}
 
 
-def _pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:
+def pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """Tags as EC2 takes them."""
     return [{"Key": key, "Value": value} for key, value in tags.items()]
