@@ -240,6 +240,13 @@ def test_slow_boots_are_starting_and_failed_ones_say_why(ec2: Endpoint) -> None:
     assert [vm.uid for vm in cloud.vms()] == ["slow"]
 
 
+def test_consoles_are_read(ec2: Endpoint) -> None:
+    cloud = ec2.cloud()
+    (made,) = ids(cloud.boot([request("a")]))
+    assert "Linux version" in cloud.console(made)
+    assert cloud.console("i-0123456789abcdef0") == ""
+
+
 def test_a_listing_is_one_pass_and_only_of_this_cloud(ec2: Endpoint) -> None:
     cloud, other = ec2.cloud(), ec2.cloud("other")
     ids(cloud.boot(batch(20)))

@@ -121,6 +121,16 @@ class EC2Cloud:
             found = {each.id: each for part in parts for each in part if each.state in LIVE}
         return [self._adopted(vm, found.get(vm.id)) for vm in vms]
 
+    def console(self, vm_id: str) -> str:
+        """The end of what an instance wrote to its console; empty for one that is gone. Raises CloudError."""
+        with self._translating():
+            try:
+                return str(self._ec2.get_console_output(InstanceId=vm_id).get("Output", ""))
+            except ClientError as ex:
+                if ec2_errors.code(ex).startswith("InvalidInstanceID"):
+                    return ""
+                raise
+
     def _adopted(self, vm: VM, found: Instance | None) -> AdoptOutcome:
         if found is None:
             return AdoptOutcome(vm.uid, BadRequirement(f"{self._name}: there is no instance {vm.id!r} to take over."))
