@@ -25,7 +25,15 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
 COMMANDS = ("cloud_scheduler", "cloud_admin", "cloud_status", "cloud_job", "admin_server", "info_server")
-FIELDS = {"{cloud}": "CLOUD", "{vm}": "VM", "{job}": "JOB", "{user}": "USER", "{operation}": "ID", "{token}": "ID"}
+FIELDS = {
+    "{cloud}": "CLOUD",
+    "{vm}": "VM",
+    "{job}": "JOB",
+    "{user}": "USER",
+    "{operation}": "ID",
+    "{token}": "ID",
+    "{entry}": "ENTRY",
+}
 
 falcon.inspect.register_router(RawRouter)(falcon.inspect.inspect_compiled_router)
 

@@ -10,7 +10,7 @@ from cloudsched.info.page import Fixed, PageOf
 from cloudsched.info.picture import Pictures
 from cloudsched.info.root import Root
 from cloudsched.store import Store
-from cloudsched.web import health, process_metrics
+from cloudsched.web import health, journal, process_metrics
 from cloudsched.web.app import WSGIApp, build, gate
 from cloudsched.web.operations import Operations
 from cloudsched.web.traffic import Traffic
@@ -58,6 +58,7 @@ def _routes(store: Store, config: Config, pictures: Pictures) -> dict[str, objec
         "/job-pool.json": Fixed(pictures, jobs.pool_encoded_twice),
         "/job_pools.json": Fixed(pictures, jobs.pool),
         "/operations/{operation}": Operations(store),
+        **journal.routes(store),
     }
     with_json = {f"{url}.json": resource for url, resource in resources.items()}
     return {**resources, **with_json, **one_form}

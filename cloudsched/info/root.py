@@ -14,8 +14,9 @@ from cloudsched.info.picture import Pictures
 from cloudsched.info.queue import by_reason, by_user
 from cloudsched.render import status
 from cloudsched.render.status import Status
-from cloudsched.store import Store, history, operations
+from cloudsched.store import Store, history, journal_pages
 from cloudsched.store.heartbeats import all_heartbeats
+from cloudsched.store.journal_pages import Filter
 from cloudsched.web import Request, Response, params
 from cloudsched.web.negotiate import HTML, prefers_html, reply
 
@@ -58,7 +59,7 @@ class Root:
         shapes = picture.contents.queue_shapes
         with self._store.reading() as connection:
             beats, day = all_heartbeats(connection), history.read_history(connection)
-            journal = operations.recent(connection, _JOURNAL)
+            latest = journal_pages.page(connection, Filter(), _JOURNAL)
         return Status(
             version=__version__,
             index=picture.index,
@@ -67,7 +68,7 @@ class Root:
             jobs=by_user(picture.census, shapes),
             why=by_reason(picture.census, shapes),
             beats=beats,
-            journal=journal,
+            journal=latest.entries,
             history=day,
         )
 

@@ -5,17 +5,16 @@ Everything that comes from a state is escaped here; style and script are the cal
 
 from __future__ import annotations
 
-import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from cloudsched.model.jobs import JobStatus
+from cloudsched.model.journal import EntryKind, Recorded
 from cloudsched.model.snapshot import Heartbeat
 from cloudsched.model.troubles import state
-from cloudsched.model.wishes import Operation
-from cloudsched.render import heartbeats, vms
+from cloudsched.render import heartbeats, journal, vms
 from cloudsched.render.fleet import CloudVMs, Fleet
 from cloudsched.render.plots import History, plot
 
@@ -37,7 +36,7 @@ _SECTIONS = ("Fleet", "Queue", "Heartbeats", "Journal", "Failures", "History")
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the page shows; `now` in Unix seconds, `journal` the latest operations, newest first.
+    """What the page shows; `now` in Unix seconds, `journal` its latest entries, newest first.
 
     `jobs` counts by job_status and user, `why` jobs by each reason to have no VM.
     """
@@ -49,7 +48,7 @@ class Status:
     jobs: Mapping[tuple[int, str], int]
     why: Mapping[str, int]
     beats: Sequence[Heartbeat]
-    journal: Sequence[Operation]
+    journal: Sequence[Recorded]
     history: History
 
 
@@ -62,7 +61,7 @@ def page(status: Status, style: str, script: str) -> str:
         f"<style>{style}</style></head>\n<body><a class=skip href='#main'>Skip to the figures</a>"
         f"<header><h1>Cloud Scheduler <small>{escape(status.version)}</small></h1>"
         f"<nav aria-label=Sections>{links}</nav>"
-        f"<p role=status id=live><noscript>A picture of {_at(status.now)}; reload for another.</noscript></p>"
+        f"<p role=status id=live><noscript>A picture of {journal.when(status.now)}; reload for another.</noscript></p>"
         "</header>\n"
         f"<main id=main tabindex=-1>{_main(status)}</main>\n<script>{script}</script></body></html>\n"
     )
@@ -129,16 +128,28 @@ def _beats(beats: Sequence[Heartbeat], now: float) -> str:
     return table if rows else "<p>No scheduler has ever run on this state.</p>"
 
 
-def _journal(journal: Sequence[Operation]) -> str:
-    rows = [[_at(each.made_at), each.verb, _targets(each), each.state, f"/operations/{each.id}"] for each in journal]
-    return (
-        _table("The latest verbs", ("When", "Verb", "For", "State", "More"), rows) if rows else "<p>No verbs yet.</p>"
-    )
+def _journal(entries: Sequence[Recorded]) -> str:
+    rows = [
+        [
+            journal.when(each.entry.at),
+            _verb(each),
+            journal.target(each),
+            journal.told(each),
+            _link(each),
+        ]
+        for each in entries
+    ]
+    return _table("The latest entries", ("When", "Verb", "For", "What", "More"), rows) if rows else "<p>None yet.</p>"
 
 
-def _targets(operation: Operation) -> str:
-    names = [target.wish.name for target in operation.targets]
-    return f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else "".join(names)
+def _verb(recorded: Recorded) -> str:
+    ended = " ended" if recorded.entry.kind is EntryKind.OUTCOME else ""
+    return f"{recorded.entry.verb}{ended}"
+
+
+def _link(recorded: Recorded) -> str:
+    operation = recorded.entry.operation
+    return f"/journal/{recorded.chain}:{recorded.id}" if operation is None else f"/operations/{operation}"
 
 
 def _failures(status: Status) -> str:
@@ -177,8 +188,8 @@ def _cell(value: object) -> str:
     if isinstance(value, int):
         return f"<td class=number>{value}</td>"
     text = escape(str(value))
-    return f'<td><a href="{text}">{text}</a></td>' if text.startswith("/operations/") else f"<td>{text}</td>"
-
-
-def _at(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
+    return (
+        f'<td><a href="{text}">{text}</a></td>'
+        if text.startswith(("/operations/", "/journal/"))
+        else f"<td>{text}</td>"
+    )

@@ -47,13 +47,6 @@ def actor(store: Store, operation: int) -> str | None:
     return found
 
 
-def recent(connection: Connection, limit: int) -> list[Operation]:
-    """The latest operations, newest first."""
-    table = tables.operations
-    found = connection.execute(select(table.c.id).order_by(table.c.id.desc()).limit(limit)).scalars().all()
-    return [find(connection, each) for each in found]
-
-
 def unsettled(connection: Connection) -> list[Wish]:
     """Wishes in force that have no outcome yet, in the order they were made."""
     return _wishes(connection, _unsettled().where(tables.wishes.c.superseded_by.is_(None)))

@@ -49,6 +49,11 @@ PERMITS: Mapping[str, Permit] = {
     **_rows(None, Scope.NOTHING, "GET /health/live", "GET /health/ready"),
     **_rows(Role.READER, Scope.FLEET, "GET /metrics/process"),
     **_rows(Role.READER, Scope.OPERATION, "GET /operations/{operation}"),
+    **_rows(Role.READER, Scope.FLEET, "GET /journal", "GET /journal/{entry}"),
+    **_rows(Role.READER, Scope.CLOUD, "GET /clouds/{cloud}/journal"),
+    **_rows(Role.READER, Scope.VM, "GET /clouds/{cloud}/vms/{vm}/journal"),
+    **_rows(Role.READER, Scope.USER, "GET /users/{user}/journal"),
+    **_rows(Role.READER, Scope.JOB, "GET /jobs/{job}/journal"),
     # Info: whole documents, which tell about every cloud and user.
     **_rows(
         Role.READER,
