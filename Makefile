@@ -54,7 +54,7 @@ manuals: install
 	@$(BIN)/python contrib/manuals.py build/manuals
 
 soak: install
-	@CLOUDSCHED_SOAK=1 $(BIN)/python -m pytest -m slow tests/test_kill.py
+	@CLOUDSCHED_SOAK=1 $(BIN)/python -m pytest -m slow tests/test_kill.py tests/test_failover.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -12,13 +12,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 from cloudsched import __version__, logs
 from cloudsched.config import Config, document, find, load, show, with_clouds
 from cloudsched.config.load import NoCloudSource
-from cloudsched.engine import quickexit
+from cloudsched.engine import quickexit, standby
 from cloudsched.engine.daemons import Daemons
 from cloudsched.engine.scheduler import Options, Scheduler
 from cloudsched.engine.takeover import take_over
@@ -66,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("-m", "--MDS", metavar="SERVER", help="accepted as in v1, without effect")
     top.add_argument("--state-dir", metavar="DIR", help="where database, token, socket, VMs and logs are kept")
     top.add_argument("--no-servers", action="store_true", help="run the engine only, not the two daemons")
+    top.add_argument("--standby", action="store_true", help="wait for the engine's place where another process has it")
     top.add_argument("--simulate", action="store_true", help="serve the clouds and jobs of the state by fakes")
     top.set_defaults(command="run")
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
@@ -238,11 +239,13 @@ def _run(options: argparse.Namespace) -> int:
     if options.simulate:
         _refuse_to_play_over(settings.vms_dir)
     store = Store.open(settings.database_url, settings.state_dir)
-    with closing(place.hold(store)):
+    with closing(store), ExitStack() as held:
+        taken = None if options.standby else held.enter_context(closing(place.hold(store)))
         scheduler = Scheduler(store, config, Options(simulate=options.simulate))
         stop, abort = threading.Event(), threading.Event()
         _handle_signals(scheduler, stop, abort)
-        scheduler.start()
+        if taken is not None:
+            scheduler.start(taken)
         daemons = Daemons(() if options.no_servers else _DAEMONS, *_like(config))
         try:
             urls = daemons.start()
@@ -250,6 +253,11 @@ def _run(options: argparse.Namespace) -> int:
                 return 1
             _announce(config, urls)
             threading.Thread(target=_supervise, args=(daemons, stop), name="Supervisor", daemon=True).start()
+            if taken is None:
+                taken = standby.await_place(store, config, stop, simulated=options.simulate)
+                if taken is None:
+                    return 0
+                scheduler.start(held.enter_context(closing(taken)))
             scheduler.run(stop)
             # Only an asked-for end destroys VMs: after a failure of ours they and their jobs go on (PARITY 6.1).
             daemons.stop()
@@ -258,7 +266,6 @@ def _run(options: argparse.Namespace) -> int:
             stop.set()
             daemons.stop()
             scheduler.close()
-            store.close()
             log.info("Stopped.")
     return 0
 

@@ -32,13 +32,36 @@ _ICU = ("--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US")
 """A dictionary's order, as many sites have it: nothing may depend on the order of bytes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Server:
-    """A running server: the directory of its data and socket, its process, and the URLs of databases in it."""
+    """A server of its own account below a scratch directory, and the URLs of databases in it."""
 
     directory: Path
-    process: subprocess.Popen[bytes]
+    programs: Path
+    user: str
     free: list[str] = field(default_factory=list)
+    _process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        settings = {"listen_addresses": "", "unix_socket_directories": str(self.directory), "max_connections": "200"}
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        # The signal reaches the server when we die, set after the change of user, which would clear it.
+        command = ["setpriv", "--pdeathsig", "INT", str(self.programs / "postgres"), "-D", "data", *options]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, user=self.user, cwd=self.directory, stdout=log, stderr=log, start_new_session=True
+            )
+        self._await_answer(self._process)
+
+    def stop(self) -> None:
+        """End every session and stop it."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
 
     def connect(self, database: str = "postgres", **options: Any) -> psycopg.Connection[Any]:
         """A plain connection of the superuser's, each statement its own transaction."""
@@ -84,6 +107,22 @@ class Server:
         """What an operator writes as `database_url`."""
         return f"postgresql+psycopg://postgres@/{database}?host={self.directory}"
 
+    @property
+    def _log(self) -> Path:
+        return self.directory / "log"
+
+    def _await_answer(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + SECONDS
+        while True:
+            try:
+                self.connect(connect_timeout=10).close()
+            except psycopg.OperationalError:
+                assert process.poll() is None, self._log.read_text()
+                assert time.monotonic() < deadline, self._log.read_text()
+                time.sleep(0.05)
+            else:
+                return
+
 
 @contextmanager
 def postgresql_server() -> Iterator[Server]:
@@ -98,38 +137,12 @@ def postgresql_server() -> Iterator[Server]:
         shutil.chown(directory, user)
         initdb = [programs / "initdb", "-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", *_ICU]
         subprocess.run([*map(str, initdb)], user=user, cwd=directory, check=True, stdout=subprocess.DEVNULL)
-        server = Server(directory, _started(programs, directory, user))
+        server = Server(directory, programs, user)
         try:
-            _await_answer(server)
+            server.start()
             yield server
         finally:
-            server.process.send_signal(signal.SIGINT)
-            try:
-                server.process.wait(SECONDS)
-            except subprocess.TimeoutExpired:
-                server.process.kill()
-
-
-def _started(programs: Path, directory: Path, user: str) -> subprocess.Popen[bytes]:
-    settings = {"listen_addresses": "", "unix_socket_directories": str(directory), "max_connections": "200"}
-    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-    # The signal reaches the server when we die, set after the change of user, which would clear it.
-    command = ["setpriv", "--pdeathsig", "INT", str(programs / "postgres"), "-D", "data", *options]
-    with (directory / "log").open("wb") as log:
-        return subprocess.Popen(command, user=user, cwd=directory, stdout=log, stderr=log, start_new_session=True)
-
-
-def _await_answer(server: Server) -> None:
-    deadline = time.monotonic() + SECONDS
-    while True:
-        try:
-            server.connect(connect_timeout=10).close()
-        except psycopg.OperationalError:
-            assert server.process.poll() is None, (server.directory / "log").read_text()
-            assert time.monotonic() < deadline, (server.directory / "log").read_text()
-            time.sleep(0.05)
-        else:
-            return
+            server.stop()
 
 
 def _programs() -> Path | None:

@@ -33,7 +33,7 @@ from cloudsched.store import Store, clouds, jobs, operations, vms
 SOAK = os.environ.get("CLOUDSCHED_SOAK") == "1"
 ROUNDS = 12 if SOAK else 2
 KILLS = 25 if SOAK else 6
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS = 600.0
 TARGETS = ("cloud_scheduler", "admin_server", "info_server", "cloudsched.batch.worker")
 ENDED = (JobStatus.COMPLETE, JobStatus.HELD, JobStatus.REMOVED)
 RESOURCES = """[mouse]

@@ -23,7 +23,10 @@ ROOT = Path(__file__).parent.parent
 VENV = Path(sys.executable).parent.parent
 SECONDS = 600
 
-ELSEWHERE = {"upgrade.md": "test_upgrade_page.py runs it, on both databases"}
+ELSEWHERE = {
+    "upgrade.md": "test_upgrade_page.py runs it, on both databases",
+    "postgresql.md": "test_postgresql_page.py runs it, on a server",
+}
 STOPPED = {"operations.md"}
 """Pages whose commands want the scheduler not to run; those of all others are shown to people who have started it."""
 

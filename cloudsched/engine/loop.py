@@ -67,6 +67,7 @@ class Stages:
     observer: Observer
     apply: Apply
     forget_jobs: Callable[[list[str]], None]
+    keep_place: Callable[[], bool] = lambda: True
 
 
 class Engine:
@@ -101,7 +102,9 @@ class Engine:
         self._watch.close()
 
     def cycle(self) -> None:
-        """One turn: cheap when nothing is due and nothing came in."""
+        """One turn: cheap when nothing is due and nothing came in. Without its place the engine does nothing."""
+        if not self._stage("place", self._stages.keep_place):
+            return
         self._stage("polls", self._intake.start_polls)
         changed = self._stage("record", self._record)
         wished = self._stage("wishes", self._wishes_came)

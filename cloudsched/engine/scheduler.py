@@ -46,6 +46,7 @@ from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM
 from cloudsched.model.wishes import Aspect
 from cloudsched.store import Store, Writing, clouds, limits, polls, vms
+from cloudsched.store.place import Place
 
 log = logging.getLogger("cloudscheduler")
 
@@ -86,13 +87,15 @@ class Scheduler:
         self._polls = Polls(self._wake.set, config.global_.poll_timeout_seconds)
         self._calls = Calls(self._wake.set)
         self._installation = ""
+        self._place: Place | None = None
         self._engine = Engine(self._stages(), self._wake, self._learn)
 
-    def start(self) -> None:
+    def start(self, held: Place | None = None) -> None:
         """Take the state over: settings, files, clouds; then the socket and the polls.
 
-        Raises StateUnavailable, ConfigError.
+        `held` is the engine's place, which the loop makes sure of from now on. Raises StateUnavailable, ConfigError.
         """
+        self._place = held
         epoch = self._store.begin_epoch()
         with self._store.writing() as writing:
             # v1's init script toggles before it stops the daemon: the flag must begin as off each time (PARITY 4.4).
@@ -169,7 +172,16 @@ class Scheduler:
         boots = Boots(self._config, self._places, self._bans, self._proxies, self._contexts())
         orders = Orders(self._places, observer.settle_later)
         apply = Apply(self._store, boots, self._endings, self._reloads, orders, self._proxies)
-        return Stages(self._store, self._config, self._polls, self._calls, observer, apply, self._batch.forget_jobs)
+        return Stages(
+            self._store,
+            self._config,
+            self._polls,
+            self._calls,
+            observer,
+            apply,
+            self._batch.forget_jobs,
+            self._keep_place,
+        )
 
     def _contexts(self) -> Contexts | None:
         """VMs that join HTCondor are told how by cloud-init; the embedded batch's workers are started with all."""
@@ -178,6 +190,9 @@ class Scheduler:
         contexts = Contexts(self._config)
         contexts.check()
         return contexts
+
+    def _keep_place(self) -> bool:
+        return self._place is None or self._place.keep()
 
     def _hold_off(self, uid: str, seconds: int) -> None:
         self._engine.hold_off(uid, seconds)

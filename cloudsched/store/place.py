@@ -7,6 +7,7 @@ that is the epoch's work (`Store.begin_epoch`), so a place that was lost unnotic
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import time
@@ -17,7 +18,7 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError
 
 from cloudsched.errors import StateHeld, StateTakenOver
-from cloudsched.store import locks
+from cloudsched.store import locks, tables
 from cloudsched.store.connect import Store
 from cloudsched.store.failures import translated
 
@@ -47,28 +48,31 @@ class Place:
 
         Raises StateTakenOver when another process has it, StateUnavailable while nobody can tell.
         """
-        if self._session is not None and time.monotonic() >= self._next_look:
-            with translated(self._store.url):
-                try:
-                    self._session.execute(select(1))
-                except DBAPIError:
-                    self._let_go(self._session)
-                    self._session = self._store.session()
-                    if not _take(self._session):
-                        other = holder(self._store)
-                        raise StateTakenOver(f"Another engine holds this state now: {other}.") from None
+        if self._store.path is None and time.monotonic() >= self._next_look:
+            if self._session is not None and not _answers(self._session):
+                self._let_go()
+            if self._session is None:
+                self._take_again()
             self._next_look = time.monotonic() + LOOK_SECONDS
         return True
 
     def close(self) -> None:
         """Give it up."""
-        if self._session is not None:
-            self._let_go(self._session)
+        self._let_go()
         self._file.close()
 
-    def _let_go(self, session: Connection) -> None:
-        with suppress(DBAPIError):
+    def _take_again(self) -> None:
+        session = self._store.session()
+        if not _take(session):
             session.close()
+            raise StateTakenOver(f"Another engine holds this state now: {holder(self._store)}.")
+        self._session = session
+
+    def _let_go(self) -> None:
+        if self._session is not None:
+            with suppress(DBAPIError):
+                self._session.close()
+            self._session = None
 
 
 def hold(store: Store) -> Place:
@@ -92,6 +96,22 @@ def holder(store: Store) -> str | None:
     with store.reading() as connection:
         found = connection.execute(_TAKEN).first()
     return f"{found[0]} since {found[1].astimezone():%Y-%m-%d %H:%M:%S}" if found else None
+
+
+def home(store: Store) -> tuple[str, str] | None:
+    """Host and state directory of the present epoch's engine; None before the first one. Raises StateUnavailable."""
+    with store.reading() as connection:
+        noted = connection.execute(select(tables.state.c.engine)).scalar_one()
+    found = json.loads(noted) if noted else None
+    return (found["host"], found["directory"]) if found else None
+
+
+def _answers(session: Connection) -> bool:
+    try:
+        session.execute(select(1))
+    except DBAPIError:
+        return False
+    return True
 
 
 def _take(session: Connection) -> bool:
