@@ -18,7 +18,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _service(config: Config) -> Service:
     store = Store.open(config.global_.database_url, config.global_.state_dir, read_only=True)
-    return Service(create_app(store, config), store)
+    app = create_app(store, config)
+    return Service(app, store, app.stopping)
 
 
 DAEMON = Daemon("info", "Serve the scheduler's state, read-only, over HTTP.", _service)

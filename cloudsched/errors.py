@@ -8,6 +8,7 @@
     ├── NotFound               a cloud, VM, job, user or operation that is not there
     ├── Forbidden              whoever asks may not have this
     ├── Conflict               the thing is there but not in a state that allows this
+    ├── PictureChanged         what a verb was held against is not what is there now
     ├── MissingExtra           an optional library is needed and absent
     ├── StateError
     │   ├── StateUnavailable   locked, full, read-only or gone: try again later
@@ -82,6 +83,10 @@ class Conflict(CloudschedError):
     def __init__(self, problem: str, *, code: str = "conflict", v1_text: str = "") -> None:
         self.code, self.v1_text = code, v1_text
         super().__init__(problem)
+
+
+class PictureChanged(CloudschedError):
+    """Somebody asked for a change of what he had seen, and that has changed since."""
 
 
 class MissingExtra(CloudschedError):

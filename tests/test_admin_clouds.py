@@ -94,3 +94,42 @@ def test_wrong_parameters_are_400(admin: Bench, query: str, parameter: str) -> N
 def test_other_methods_are_405(admin: Bench) -> None:
     answer = admin.client.get("/clouds/mouse")
     assert (answer.status_int, answer.text, answer.headers["Allow"]) == (405, "None", "PUT")
+
+
+def _index(admin: Bench, *topics: str) -> int:
+    row = admin.store.state()
+    return max(getattr(row, topic) for topic in topics)
+
+
+def test_verb_is_taken_while_its_picture_holds(admin: Bench) -> None:
+    """If-Match takes the ETags of the pages that show the cloud, in all their forms."""
+    tag = _index(admin, "clouds", "vms")
+    for header in (f'"{tag}"', f'"{tag}-json"', f'"1000000", "{tag}-json-gzip"', "*"):
+        assert admin.client.put("/clouds/mouse?action=enable", headers={"If-Match": header}).status_int == 200
+    assert (
+        admin.client.put("/clouds/mouse/vms?action=shutdown&count=1", headers={"If-Match": f'"{tag}"'}).status_int
+        == 200
+    )
+
+
+@pytest.mark.parametrize("header", ['"{past}"', 'W/"{now}"', '"x"', "{now}", '"{past}", "{future}"', ""])
+def test_verb_for_another_picture_is_412_and_does_nothing(admin: Bench, header: str) -> None:
+    now = _index(admin, "clouds", "vms")
+    given = {"If-Match": header.format(past=now - 1, now=now, future=now + 1)}
+    answer = admin.client.put("/clouds/mouse?action=enable", headers=given)
+    assert (answer.status_int, answer.text) == (
+        412,
+        f"It has changed since: its state index is {now} now. Read it again.",
+    )
+    assert (
+        admin.client.put("/clouds/mouse?action=enable", headers={**given, **JSON}).json["code"] == "precondition-failed"
+    )
+    assert admin.asked() == []
+
+
+def test_verb_for_jobs_is_held_against_jobs(admin: Bench) -> None:
+    job, cloud = _index(admin, "jobs", "shapes"), _index(admin, "clouds", "vms")
+    with admin.store.writing() as writing:
+        writing.touch("vms")
+    assert admin.client.put("/jobs/job-7?action=hold", headers={"If-Match": f'"{job}"'}).status_int == 200
+    assert admin.client.put("/clouds/mouse?action=enable", headers={"If-Match": f'"{cloud}"'}).status_int == 412

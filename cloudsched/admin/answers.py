@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,11 +19,25 @@ from cloudsched.web.negotiate import reply
 from cloudsched.web.operations import operation_document
 
 _FORGET_SECONDS = 3600
+_TAG = re.compile(r'(?<!W/)"([0-9]{1,18})(?:-[a-z-]+)?"')
 
 
 def by(req: Request, reason: str = "") -> By:
-    """Who asks, and why, as the store records it."""
-    return By(req.context.actor, req.context.request_id, reason, address=str(req.remote_addr))
+    """Who asks, why, and for which picture (If-Match), as the store records it."""
+    return By(
+        req.context.actor,
+        req.context.request_id,
+        reason,
+        address=str(req.remote_addr),
+        seen=_seen(req.get_header("If-Match")),
+    )
+
+
+def _seen(if_match: str | None) -> frozenset[int] | None:
+    """The state indexes of If-Match, in whatever form the page was (RFC 9110 13.1.1); None for `*` and no header."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    return frozenset(map(int, _TAG.findall(if_match)))
 
 
 @contextmanager

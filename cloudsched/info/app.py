@@ -6,6 +6,7 @@ from functools import partial
 
 from cloudsched.config import Config
 from cloudsched.info import clouds, diagnostics, failures, jobs, metrics, monitors, vms
+from cloudsched.info.ages import Ages
 from cloudsched.info.page import Fixed, PageOf
 from cloudsched.info.picture import Pictures
 from cloudsched.info.root import Root
@@ -13,16 +14,20 @@ from cloudsched.store import Store
 from cloudsched.web import health, journal, process_metrics
 from cloudsched.web.app import WSGIApp, build, gate
 from cloudsched.web.operations import Operations
+from cloudsched.web.ready import Reads
 from cloudsched.web.traffic import Traffic
 
 
 def create_app(store: Store, config: Config) -> WSGIApp:
     """The application over a store, which may be read-only. Raises ConfigError for an unusable token file."""
-    settings, traffic, pictures = config.global_, Traffic(), Pictures(store)
+    settings, traffic = config.global_, Traffic()
+    pictures = Pictures(store, seats=settings.wait_seats)
     entrance = gate("info", store, settings)
     own = {**health.routes(store, settings), **process_metrics.routes(store, traffic, "info")}
     routes = {**_routes(store, config, pictures), **own}
-    return build(routes, entrance, settings.access_log, traffic, pictures.answer)
+    app = build(routes, entrance, settings.access_log, traffic, Reads(pictures.answer, Ages(store)))
+    app.stopping = pictures.news.close
+    return app
 
 
 def _routes(store: Store, config: Config, pictures: Pictures) -> dict[str, object]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from cloudsched.config import Config
 from cloudsched.config.clouds import HostSize, read_clouds
 from cloudsched.errors import NotFound
-from cloudsched.info.page import show, without_suffix
+from cloudsched.info import news
+from cloudsched.info.page import picture_for, show, without_suffix
 from cloudsched.info.picture import Page, Picture, Pictures
 from cloudsched.render import clouds, documents, troubles
 from cloudsched.store import Store
@@ -45,8 +46,7 @@ class Cluster:
 
     def on_get(self, req: Request, resp: Response, cloud: str) -> None:
         """GET a cloud: 200, or 404 with v1's sentence, `{}` for `.json`."""
-        params.read(req)
-        picture = self._pictures.current()
+        picture = picture_for(req, self._pictures, params.read(req, *news.PARAMETERS), ("clouds", "vms"))
         name, json_named = without_suffix(cloud, picture.fleet.find)
         found = picture.fleet.find(name)
         if found is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cloudsched.info.page import PageOf, show, show_current
+from cloudsched.info import news
+from cloudsched.info.page import PageOf, picture_for, show, show_current
 from cloudsched.info.picture import Page, Picture, Pictures
 from cloudsched.info.queue import FAILING
 from cloudsched.render import documents, failures
@@ -62,5 +63,7 @@ class Failures:
 
     def on_get(self, req: Request, resp: Response) -> None:
         """GET the failures of a `type`: 200, or 400."""
-        kind = params.read(req, _TYPE)["type"]
-        show_current(req, resp, self._pictures, _PAGES[kind])
+        values = params.read(req, _TYPE, *news.PARAMETERS)
+        page_of = _PAGES[values["type"]]
+        topics = page_of(self._pictures.current()).topics
+        show_current(req, resp, self._pictures, page_of, picture_for(req, self._pictures, values, topics))

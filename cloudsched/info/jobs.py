@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from cloudsched.errors import NotFound
-from cloudsched.info.page import show, show_current
+from cloudsched.info import news
+from cloudsched.info.page import picture_for, show, show_current
 from cloudsched.info.picture import Page, Picture, Pictures
 from cloudsched.render import documents, jobs
 from cloudsched.web import Request, Response, params
@@ -22,8 +23,9 @@ class Jobs:
 
     def on_get(self, req: Request, resp: Response) -> None:
         """GET the jobs of a `state`: 200, or 400."""
-        state = params.read(req, _STATE)["state"]
-        show_current(req, resp, self._pictures, partial(_queue, state))
+        values = params.read(req, _STATE, *news.PARAMETERS)
+        picture = picture_for(req, self._pictures, values, _TOPICS)
+        show_current(req, resp, self._pictures, partial(_queue, values["state"]), picture)
 
 
 def _queue(state: str, picture: Picture) -> Page:
@@ -44,7 +46,7 @@ class OneJob:
 
     def on_get(self, req: Request, resp: Response, job: str) -> None:
         """GET a job: 200, or 404 with v1's sentence, `null` for `.json`."""
-        params.read(req)
+        picture_for(req, self._pictures, params.read(req, *news.PARAMETERS), _TOPICS)
         plain = job.removesuffix(".json") or job
         picture, found = self._pictures.job(*dict.fromkeys((job, plain)))
         json_named = plain != job and (found is None or found.id != job)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from cloudsched.info import news
 from cloudsched.info.picture import Asked, Page, Picture, Pictures
 from cloudsched.web import Request, Response, params
 from cloudsched.web.negotiate import JSON, prefers_json
@@ -23,16 +25,25 @@ class Fixed:
 
     def on_get(self, req: Request, resp: Response) -> None:
         """GET the page: 200, or 304 to who has it already."""
-        params.read(req)
         if self._ages:
+            params.read(req)
             show(req, resp, self._page_of(self._pictures.current()))
-        else:
-            show_current(req, resp, self._pictures, self._page_of)
+            return
+        values, pictures = params.read(req, *news.PARAMETERS), self._pictures
+        topics = self._page_of(pictures.current()).topics if values else ()
+        show_current(req, resp, pictures, self._page_of, picture_for(req, pictures, values, topics))
 
 
-def show_current(req: Request, resp: Response, pictures: Pictures, page_of: PageOf) -> None:
-    """Answer with a page of the current picture, which is made to hold what the page needs of the jobs."""
-    picture = pictures.current()
+def picture_for(req: Request, pictures: Pictures, values: Mapping[str, Any], topics: tuple[str, ...]) -> Picture:
+    """The current picture; for a request that waits (see news.py) once one of the topics has changed."""
+    awaited = news.awaited(values)
+    if awaited is None:
+        return pictures.current()
+    return pictures.after(awaited, topics, req.env.get("waitress.client_disconnected", lambda: False))
+
+
+def show_current(req: Request, resp: Response, pictures: Pictures, page_of: PageOf, picture: Picture) -> None:
+    """Answer with a page of a picture, or of a newer one that holds what the page needs of the jobs."""
     page, as_json = page_of(picture), _wants_json(req)
     needs = page.needs(as_json)
     if not picture.has(page, as_json) and not picture.holds(needs):
@@ -59,7 +70,7 @@ def show(req: Request, resp: Response, page: Page, picture: Picture | None = Non
         resp.content_type, resp.data = JSON if as_json else page.text_type, page.body(as_json)
         return
     made = picture.made(page, Asked(as_json, takes_gzip(req.env), "" if by_url or not as_json else "json"))
-    if page.key:
+    if page.key and not req.has_param("index"):
         picture.keep(req.env, made, page.topics)
     known = req.env.get("HTTP_IF_NONE_MATCH")
     if known is not None and made.is_known(known):

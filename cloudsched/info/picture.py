@@ -13,6 +13,7 @@ from cloudsched.errors import StateError
 from cloudsched.info import memory
 from cloudsched.info.contents import NOTHING, Contents, Wanted, read
 from cloudsched.info.freshness import Shared
+from cloudsched.info.news import Awaited, News
 from cloudsched.info.queue import Queue, groups
 from cloudsched.model.jobs import Job, Machine
 from cloudsched.model.snapshot import Snapshot
@@ -281,8 +282,9 @@ class Picture:
 class Pictures:
     """Publishes pictures of a store; one object per process."""
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic, seats: int = 24) -> None:
         self._store, self._clock = store, clock
+        self.news = News(self.current, seats)
         self._glance = Glance(store, clock)
         self._publishing = threading.Lock()
         self._published: Picture | None = None
@@ -301,6 +303,20 @@ class Pictures:
         if self._published is not None and self._glance.is_current():
             return self._published
         return self._looked()
+
+    def after(self, awaited: Awaited, topics: tuple[str, ...], has_left: Callable[[], bool]) -> Picture:
+        """A picture in which one of the topics changed after an index, or the current one when waiting is over.
+
+        A state whose index is below the client's is another state, which is news. Raises StateUnavailable, also when
+        there is no seat.
+        """
+
+        def is_there() -> bool:
+            picture = self.current()
+            return picture.index < awaited.index or picture.revision(topics) > awaited.index
+
+        self.news.wait(is_there, awaited.seconds, has_left)
+        return self.current()
 
     def holding(self, wanted: Wanted) -> Picture:
         """The current picture, or a newer one, that holds of the jobs what is wanted. Raises StateUnavailable."""

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from cloudsched.errors import NotFound
-from cloudsched.info.page import show, without_suffix
+from cloudsched.info import news
+from cloudsched.info.page import picture_for, show, without_suffix
 from cloudsched.info.picture import Page, Picture, Pictures
 from cloudsched.model.vms import VM
 from cloudsched.render import clouds, documents, vms
@@ -63,8 +64,9 @@ class VMs:
 
     def on_get(self, req: Request, resp: Response) -> None:
         """GET the table or a `metric`: 200, or 400."""
-        metric = params.read(req, _METRIC).get("metric", "")
-        picture = self._pictures.current()
+        values = params.read(req, _METRIC, *news.PARAMETERS)
+        metric = values.get("metric", "")
+        picture = picture_for(req, self._pictures, values, METRICS[metric][2])
         show(req, resp, _page(picture, metric, picture.fleet), picture)
 
 
@@ -76,8 +78,9 @@ class CloudsVMs:
 
     def on_get(self, req: Request, resp: Response, cloud: str) -> None:
         """GET a cloud's table or `metric`: 200, 400, or 404 with v1's sentence."""
-        metric = params.read(req, _METRIC).get("metric", "")
-        picture = self._pictures.current()
+        values = params.read(req, _METRIC, *news.PARAMETERS)
+        metric = values.get("metric", "")
+        picture = picture_for(req, self._pictures, values, METRICS[metric][2])
         found = picture.fleet.find(cloud)
         if found is None:
             sentence = vms.no_condensed if metric == "all" else clouds.no_cluster
@@ -105,8 +108,7 @@ class OneVM:
 
     def on_get(self, req: Request, resp: Response, cloud: str, vm: str) -> None:
         """GET a VM: 200, or 404 with v1's sentence, `{}` for `.json`."""
-        params.read(req)
-        picture = self._pictures.current()
+        picture = picture_for(req, self._pictures, params.read(req, *news.PARAMETERS), _FLEET)
         holder = picture.fleet.find(cloud)
         vm_id, json_named = without_suffix(vm, holder.vm if holder else lambda _: None)
         found = holder.vm(vm_id) if holder else None

@@ -12,16 +12,26 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import and_, insert, or_, select, update
+from sqlalchemy import Connection, and_, insert, or_, select, update
 
-from cloudsched.errors import Conflict, NotFound
+from cloudsched.errors import Conflict, NotFound, PictureChanged
 from cloudsched.model.journal import Entry, EntryKind
 from cloudsched.model.vms import VM
 from cloudsched.model.wishes import LASTING, Aspect, Operation, Wish
 from cloudsched.store import clouds, jobs, journal, operations, rows, tables, tokens, vms
-from cloudsched.store.connect import Store, Writing
+from cloudsched.store.connect import Store, Writing, state_row
 from cloudsched.store.limits import read_settings
 from cloudsched.store.retention import prune_operations
+
+SEEN_IN: Mapping[str, tuple[str, ...]] = {
+    "cloud": ("clouds", "vms"),
+    "vm": ("clouds", "vms"),
+    "job": ("jobs", "shapes"),
+    "jobs": ("jobs", "shapes"),
+    "user": ("jobs", "shapes"),
+    "scheduler": ("limits",),
+}
+"""By what a wish is for: the topics whose last change is the ETag of the pages that show it."""
 
 _OPPOSITE = {
     Aspect.RETIRE: Aspect.RESET,
@@ -36,13 +46,17 @@ _SETTINGS = frozenset({Aspect.LOG_LEVEL, Aspect.QUICK_EXIT})
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who asks, in which request, why, when (Unix seconds), and from which address."""
+    """Who asks, in which request, why, when (Unix seconds), from which address; for which picture, None for any.
+
+    `seen` are state indexes of what the verb is about (SEEN_IN), as the pages of the info daemon have them for ETags.
+    """
 
     actor: str
     request_id: str = ""
     reason: str = ""
     at: int = field(default_factory=lambda: int(time.time()))
     address: str = ""
+    seen: frozenset[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +195,7 @@ def _entry(asked: Entry, want: _Want) -> Entry:
 def _record(writing: Writing, by: By, verb: str, wants: Sequence[_Want], about: Entry | None = None) -> Operation:
     """Record a verb with its targets, and the journal's entries; `about` is that of a verb which found no target."""
     connection = writing.connection
+    _hold_against(connection, by, wants)
     operation = rows.next_id(writing, tables.operations)
     values = {"verb": verb, "actor": by.actor, "request_id": by.request_id, "reason": by.reason, "made_at": by.at}
     connection.execute(insert(tables.operations).values(id=operation, **values))
@@ -203,6 +218,17 @@ def _record(writing: Writing, by: By, verb: str, wants: Sequence[_Want], about: 
     if wants:
         writing.touch("wishes")
     return operations.find(connection, operation)
+
+
+def _hold_against(connection: Connection, by: By, wants: Sequence[_Want]) -> None:
+    """Raise PictureChanged unless what was seen is what there is."""
+    if by.seen is None:
+        return
+    row = state_row(connection)
+    topics = {topic for want in wants for topic in SEEN_IN[want.kind]}
+    revision = max((getattr(row, topic) for topic in topics), default=row.index)
+    if revision not in by.seen:
+        raise PictureChanged(f"It has changed since: its state index is {revision} now. Read it again.")
 
 
 def _supersede(writing: Writing, want: _Want, wish: int) -> None:

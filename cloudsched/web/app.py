@@ -19,7 +19,7 @@ from cloudsched.web.keyring import Keyring
 from cloudsched.web.log import NO_SNIFFING, RequestLog, request_id
 from cloudsched.web.negotiate import TEXT
 from cloudsched.web.permissions import Permissions
-from cloudsched.web.ready import Lookup
+from cloudsched.web.ready import Reads
 from cloudsched.web.routing import RawRouter
 from cloudsched.web.throttle import Rate, plain_address
 from cloudsched.web.token_file import read_token
@@ -29,25 +29,27 @@ StartResponse = Callable[..., Any]
 
 
 class WSGIApp(falcon.App[falcon.Request, falcon.Response]):
-    """Falcon's application behind what is ready: `ready` finds an answer, which is counted by `traffic`.
+    """Falcon's application behind what is ready: `reads` finds an answer, which is counted by `traffic`.
 
-    `ready` is for applications that ask nothing of who reads and log no success; None answers everything by Falcon.
+    `reads` is for applications that ask nothing of who reads and log no success; None answers everything by Falcon.
+    `stopping` is to be called when the service begins to stop.
     """
 
-    ready: Lookup | None = None
+    reads: Reads | None = None
     traffic: Traffic
     pauses: Pauses
+    stopping: Callable[[], None] = staticmethod(lambda: None)
 
     def __call__(self, env: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         method = env["REQUEST_METHOD"]
-        if self.ready is None or method not in ("GET", "HEAD"):
+        if self.reads is None or method not in ("GET", "HEAD"):
             return super().__call__(env, start_response)
         began = time.monotonic()
-        found = self.ready(env)
+        found = self.reads.ready(env)
         if found is None:
             return super().__call__(env, start_response)
-        own = (("X-Request-ID", request_id(env)), NO_SNIFFING)
+        own = (("X-Request-ID", request_id(env)), NO_SNIFFING, *self.reads.headers())
         known = env.get("HTTP_IF_NONE_MATCH")
         if known is not None and found.is_known(known):
             start_response("304 Not Modified", [*found.without_body, *own])
@@ -56,6 +58,17 @@ class WSGIApp(falcon.App[falcon.Request, falcon.Response]):
         start_response("200 OK", [*found.with_body, *own])
         self.traffic.add(method, 200, time.monotonic() - began)
         return [found.body] if method == "GET" else []
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Middleware: the headers of every answer, errors too."""
+
+    reads: Reads
+
+    def process_response(self, req: falcon.Request, resp: falcon.Response, resource: object, succeeded: bool) -> None:
+        """Add them."""
+        resp.set_headers(list(self.reads.headers()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +98,22 @@ def build(
     gate: Gate,
     access_log: str = "errors",
     traffic: Traffic | None = None,
-    ready: Lookup | None = None,
+    reads: Reads | None = None,
 ) -> WSGIApp:
     """An application that answers `routes` (URI template to resource) to whom the gate lets in.
 
     `access_log` is `errors` or `all`; `traffic` counts what is answered. Fields of a template reach the resource's
-    methods by name, decoded once. `ready` finds answers that need no resource. Raises LookupError for a method of a
+    methods by name, decoded once. `reads` has answers that need no resource. Raises LookupError for a method of a
     resource that nobody is permitted.
     """
     gate.permissions.check(routes)
     # The log comes first, so that what the gate refuses is named and logged like any other request.
     traffic = traffic or Traffic()
-    middleware: Any = [RequestLog(access_log, traffic), gate.auth, gate.permissions]
+    middleware: Any = [RequestLog(access_log, traffic), gate.auth, gate.permissions, *([_Told(reads)] if reads else [])]
     app = WSGIApp(router=RawRouter(), media_type=TEXT, middleware=middleware)
     app.traffic, app.pauses = traffic, gate.auth.pauses
     if gate.auth.asks_readers_nothing and access_log == "errors":
-        app.ready = ready
+        app.reads = reads
     for kind in (Exception, falcon.HTTPError):
         app.add_error_handler(kind, errors.handle)
     for template, resource in routes.items():

@@ -29,6 +29,7 @@ STATUSES: dict[type[Exception], tuple[HTTPStatus, str]] = {
     errors.NotFound: (HTTPStatus.NOT_FOUND, "not-found"),
     errors.Forbidden: (HTTPStatus.FORBIDDEN, "forbidden"),
     errors.Conflict: (HTTPStatus.CONFLICT, "conflict"),
+    errors.PictureChanged: (HTTPStatus.PRECONDITION_FAILED, "precondition-failed"),
     errors.ConfigError: (HTTPStatus.CONFLICT, "bad-configuration"),
     errors.MissingExtra: (HTTPStatus.NOT_IMPLEMENTED, "missing-extra"),
     errors.StateError: (HTTPStatus.SERVICE_UNAVAILABLE, "state-unavailable"),

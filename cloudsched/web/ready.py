@@ -7,7 +7,7 @@ before anything is routed, so a hit costs little more than the server itself (do
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,14 @@ class Ready:
 
 
 Lookup = Callable[[Environ], Ready | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """What an application of readers has: answers that are ready, and headers on every answer, made at each."""
+
+    ready: Lookup
+    headers: Callable[[], Sequence[tuple[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
