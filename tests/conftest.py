@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import databases
+import openstack_api
 import pytest
 from postgresql import Server, postgresql_server
 
 from cloudsched.store import Store
+from tests.nova.services import Services, running
 from tests.real.condor import CondorPool, condor_pool
 
 SLOW = re.compile(
@@ -88,6 +90,20 @@ def pool() -> Iterator[CondorPool]:
     """A real HTCondor pool; its tests belong to the xdist group `htcondor`, so that there is one."""
     with condor_pool() as running:
         yield running
+
+
+@pytest.fixture
+def nova_api() -> Iterator[openstack_api.Cloud]:
+    """A stand-in for the OpenStack APIs that answers as it is told."""
+    with openstack_api.serving() as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="session")
+def nova_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """Real OpenStack services; `make test-openstack` installs them."""
+    with running(tmp_path_factory.mktemp("openstack")) as services:
+        yield services
 
 
 @pytest.hookimpl(hookwrapper=True)

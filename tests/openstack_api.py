@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-IMAGES = {"tiny": "11111111-1111-4111-8111-111111111111"}
+IMAGES = {"tiny": "11111111-1111-4111-8111-111111111111", "image": "33333333-3333-4333-8333-333333333333"}
 FLAVORS = {"small": ("1", 1, 512), "huge": ("2", 64, 512000)}
 NETWORKS = {"private": "22222222-2222-4222-8222-222222222222"}
 NOVA = "2.96"
@@ -62,6 +62,18 @@ class Cloud:
         self.at_once = self.most_at_once = 0
         self.lock = threading.Lock()
         self.url = ""
+
+    def login(self, **options: Any) -> dict[str, Any]:
+        """The typed options of a cloud section that logs in here."""
+        return {
+            "auth_url": f"{self.url}/v3",
+            "username": "operator",
+            "password": "right",
+            "tenant_name": "tenant",
+            "regions": ("one",),
+            "networks": ("none",),
+            "request_timeout": 20,
+        } | options
 
     def tell(self, *told: Told) -> None:
         """Script the next answers."""

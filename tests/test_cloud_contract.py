@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import openstack_api
 import pytest
+import whole_bench
 
 from cloudsched import clouds
 from cloudsched.clouds.fake import FakeCloud, Script, observed
 from cloudsched.clouds.local import LocalCloud
+from cloudsched.clouds.openstack import OpenStackCloud
 from cloudsched.errors import BadRequirement, CredentialRefused, Outage, QuotaExceeded, Transient
 from cloudsched.model.adapters import CloudAdapter
 from cloudsched.model.clouds import BootRequest, VMStatus
 from cloudsched.model.vms import VM
-from tests.batch_bench import eventually
 from tests.ec2_cloud import Endpoint, endpoint
+from tests.nova.services import Services
 
 Make = Callable[[str], CloudAdapter]
 
 
 def request(uid: str, image: str = "image") -> BootRequest:
-    return BootRequest(uid, "Default-Image", "alice", "default", image=image, memory=512)
+    return BootRequest(uid, "Default-Image", "alice", "default", image=image, flavor="small", memory=512)
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +40,25 @@ def ec2(running: Endpoint) -> Endpoint:
     return running
 
 
-@pytest.fixture(params=["local", "fake", "fake with lag", "ec2", "ec2 that is slow"])
+OPENSTACK = pytest.param("openstack", marks=[pytest.mark.openstack, pytest.mark.real])
+
+
+KINDS = ["local", "fake", "fake with lag", "ec2", "ec2 that is slow", "stand-in for openstack", OPENSTACK]
+
+
+@pytest.fixture(params=KINDS)
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     """Makes clouds of one kind under the names given; a new kind is a line in `makers`."""
     made: list[CloudAdapter] = []
+    installation = uuid.uuid4().hex
 
-    def local(name: str) -> CloudAdapter:
-        made.append(LocalCloud(name, "inst", tmp_path, "/bin/sleep 600"))
-        return made[-1]
+    def openstack(name: str) -> CloudAdapter:
+        services: Services = request.getfixturevalue("nova_site")
+        return OpenStackCloud(name, installation, services.login())
+
+    def played(name: str) -> CloudAdapter:
+        api: openstack_api.Cloud = request.getfixturevalue("nova_api")
+        return OpenStackCloud(name, installation, api.login())
 
     def ec2(name: str, **behaviour: float) -> CloudAdapter:
         endpoint: Endpoint = request.getfixturevalue("ec2")
@@ -51,15 +66,27 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
         return endpoint.cloud(name)
 
     makers: dict[str, Make] = {
-        "local": local,
+        "local": lambda name: LocalCloud(name, installation, tmp_path, "/bin/sleep 600"),
         "fake": FakeCloud,
         "fake with lag": lambda name: FakeCloud(name, script=Script(lag=3)),
         "ec2": ec2,
         "ec2 that is slow": lambda name: ec2(name, boot_seconds=0.2),
+        "stand-in for openstack": played,
+        "openstack": openstack,
     }
-    yield makers[request.param]
+
+    def kept(name: str) -> CloudAdapter:
+        made.append(makers[request.param](name))
+        return made[-1]
+
+    yield kept
     for cloud in made:
         cloud.destroy([vm.id for vm in cloud.vms()])
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    """Wait as long as a slow cloud may need on a busy machine."""
+    whole_bench.eventually(condition, seconds=300.0)
 
 
 def uids(cloud: CloudAdapter) -> list[str]:
@@ -108,6 +135,7 @@ def test_a_uid_may_be_destroyed_before_its_id_is_known(make: Make) -> None:
     cloud = make("one")
     cloud.boot([request("a")])
     assert cloud.destroy(["a"])[0].error is None
+    eventually(lambda: cloud.vms() == [])
     for _ in range(5):
         assert cloud.vms() == []
 

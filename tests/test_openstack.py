@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from openstack_api import FLAVORS, IMAGES, NETWORKS, Cloud, Told, serving
+from openstack_api import FLAVORS, IMAGES, NETWORKS, Cloud, Told
 
 from cloudsched.clouds.openstack import OpenStackCloud
 from cloudsched.errors import (
@@ -21,26 +20,17 @@ from cloudsched.errors import (
 )
 from cloudsched.model.clouds import BootRequest, VMStatus
 
+POLICY = "Policy doesn't allow os_compute_api:servers:detail to be performed."
 SERVERS = r"/(one|two)/v2\.1/servers"
 
 
 @pytest.fixture
-def nova() -> Iterator[Cloud]:
-    with serving() as cloud:
-        yield cloud
+def nova(nova_api: Cloud) -> Cloud:
+    return nova_api
 
 
 def adapter(nova: Cloud, name: str = "mouse", **options: Any) -> OpenStackCloud:
-    given = {
-        "auth_url": f"{nova.url}/v3",
-        "username": "operator",
-        "password": "right",
-        "tenant_name": "tenant",
-        "regions": ("one",),
-        "networks": ("none",),
-        "request_timeout": 20,
-    }
-    return OpenStackCloud(name, "inst", given | options)
+    return OpenStackCloud(name, "inst", nova.login(**options))
 
 
 def request(uid: str, **fields: Any) -> BootRequest:
@@ -289,7 +279,7 @@ def test_requests_go_out_beside_each_other_up_to_the_configured_number(nova: Clo
         (Told("GET", f"{SERVERS}/detail", status=500), Transient),
         (Told("GET", f"{SERVERS}/detail", status=503), Outage),
         (Told("GET", f"{SERVERS}/detail", status=429), Transient),
-        (Told("GET", f"{SERVERS}/detail", status=403, body={"forbidden": {"message": "Policy"}}), CredentialRefused),
+        (Told("GET", f"{SERVERS}/detail", status=403, body={"forbidden": {"message": POLICY}}), CredentialRefused),
         (Told("GET", f"{SERVERS}/detail", lose=True), Outage),
         (Told("GET", f"{SERVERS}/detail", status=200, body="<html>Log in!</html>"), Outage),
         (Told("POST", "/v3/auth/tokens", status=401), CredentialRefused),
@@ -300,6 +290,12 @@ def test_errors_are_told_apart(nova: Cloud, told: Told, kind: type[CloudError]) 
     nova.tell(told)
     with pytest.raises(kind, match=r"^mouse one: .*\.$"):
         adapter(nova).vms()
+
+
+def test_what_one_job_may_not_have_is_not_the_clouds_trouble(nova: Cloud) -> None:
+    body = {"forbidden": {"code": 403, "message": "It is not allowed to create an interface on external network x"}}
+    nova.tell(Told("POST", SERVERS, status=403, body=body))
+    assert isinstance(adapter(nova).boot([request("u-1")])[0].error, BadRequirement)
 
 
 def test_a_hung_cloud_is_given_up_after_the_configured_time(nova: Cloud) -> None:

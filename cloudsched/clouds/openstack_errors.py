@@ -20,6 +20,7 @@ LARGEST_SENTENCE = 400
 
 _WORDS: Sequence[tuple[re.Pattern[str], type[CloudError]]] = (
     (re.compile(r"quota|over ?limit|maximum number of (ports|instances)|too many instances", re.I), QuotaExceeded),
+    (re.compile(r"policy doesn't allow|not authorized to perform", re.I), CredentialRefused),
     (re.compile(r"no valid host|insufficient compute resources|no more (ip|fixed ip) addresses", re.I), QuotaExceeded),
 )
 """What a refusal (4xx) or a fault that says this means, whatever its number."""
@@ -27,7 +28,7 @@ _WORDS: Sequence[tuple[re.Pattern[str], type[CloudError]]] = (
 _STATUSES: Mapping[int, type[CloudError]] = {
     400: BadRequirement,
     401: CredentialRefused,
-    403: CredentialRefused,
+    403: BadRequirement,
     404: BadRequirement,
     406: BadRequirement,
     408: Transient,
