@@ -61,6 +61,8 @@ class Cloud:
         self.password = "right"
         self.at_once = self.most_at_once = 0
         self.lock = threading.Lock()
+        self.password_ends: str | None = None
+        self.credential_ends: str | None = None
         self.url = ""
 
     def login(self, **options: Any) -> dict[str, Any]:
@@ -120,6 +122,19 @@ def _token(cloud: Cloud, _: Any, query: Any, body: Any) -> Answer:
     ends = {"issued_at": "2026-01-01T00:00:00.000000Z", "expires_at": "2099-01-01T00:00:00.000000Z"}
     owner = {"user": {"id": "u", "name": "u", "domain": {"id": "d", "name": "d"}}, "project": {"id": "p", "name": "p"}}
     return 201, {"token": {"catalog": catalog, "methods": ["password"], "roles": [], **ends, **owner}}
+
+
+def _identity(cloud: Cloud, found: Any, *_: Any) -> Answer:
+    link = [{"rel": "self", "href": f"{cloud.url}/{found[0]}/v3/"}]
+    return 200, {"version": {"id": "v3.14", "status": "stable", "links": link, "media-types": []}}
+
+
+def _user(cloud: Cloud, *_: Any) -> Answer:
+    return 200, {"user": {"id": "u", "password_expires_at": cloud.password_ends}}
+
+
+def _credential(cloud: Cloud, *_: Any) -> Answer:
+    return 200, {"application_credential": {"id": "id1", "expires_at": cloud.credential_ends}}
 
 
 def _compute(cloud: Cloud, found: Any, *_: Any) -> Answer:
@@ -238,6 +253,9 @@ def _console(cloud: Cloud, found: Any, *_: Any) -> Answer:
 _ROUTES: list[tuple[str, str, Callable[..., Answer]]] = [
     ("GET", "/v3/?", _discovery),
     ("POST", "/v3/auth/tokens", _token),
+    ("GET", r"/(one|two)/v3/?", _identity),
+    ("GET", r"(/one|/two|)/v3/users/u", _user),
+    ("GET", r"(/one|/two|)/v3/users/u/application_credentials/id1", _credential),
     ("GET", r"/(one|two)/v2\.1/?", _compute),
     ("GET", r"/(one|two)/v2\.1/flavors/([^/]+)", _flavor),
     ("GET", r"/(one|two)/v2\.1/limits", _limits),

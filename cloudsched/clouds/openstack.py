@@ -105,6 +105,10 @@ class OpenStackCloud:
         region = self._region_of(vm_id)
         return region.console(vm_id) if region else ""
 
+    def credentials_expire_at(self) -> float | None:
+        """When the application credential, or else the user's password, ends; every region has the same login."""
+        return next(iter(self._regions.values())).credentials_expire_at()
+
     # -- for one call ---------------------------------------------------------------------------------------------
 
     @property

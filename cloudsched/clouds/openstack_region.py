@@ -11,10 +11,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from openstack.connection import Connection
-from openstack.exceptions import NotFoundException
+from openstack.exceptions import NotFoundException, raise_from_response
 
 from cloudsched.clouds.openstack_errors import translated
 from cloudsched.clouds.openstack_servers import GONE, Owner, uid_of, uid_tag
@@ -183,6 +184,20 @@ class Region:
         with self._asking() as compute:
             answer = compute.get_server_console_output(server_id, length=_CONSOLE_LINES)
         return str((answer or {}).get("output") or "")
+
+    def credentials_expire_at(self) -> float | None:
+        """When Keystone refuses this login for good, in Unix seconds; None for never."""
+        credential = self._connection.config.get_auth_args().get("application_credential_id")
+        with translated(self.place):
+            user = f"/users/{self._connection.session.get_user_id()}"
+            path = f"{user}/application_credentials/{credential}" if credential else user
+            answer = self._proxy("identity").get(path)
+            raise_from_response(answer)
+            document = answer.json()
+        text = (document.get("application_credential") or document.get("user") or {}).get(
+            "expires_at" if credential else "password_expires_at"
+        )
+        return datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=UTC).timestamp() if text else None
 
     @contextmanager
     def _asking(self) -> Iterator[Any]:

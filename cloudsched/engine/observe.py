@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,10 @@ LISTED_LATE_SECONDS = 600
 PROXY_POLLS = {"JobProxyRefresher": Aspect.JOB_PROXY, "VMProxyRefresher": Aspect.VM_PROXY}
 """The polls that look at proxies, under the names of v1's threads."""
 
+CREDENTIALS, CREDENTIALS_SECONDS = "Credentials", 3600.0
+"""The polls that ask when a cloud's credentials end, `Credentials:CLOUD`, and their pause."""
+
+_WARNED_SECONDS = 14 * 86400
 _RUN_SAMPLES = 10
 
 
@@ -51,8 +56,11 @@ class Observer:
 
     def record(self, writing: Writing, result: PollResult, now: int) -> None:
         """Record one poll's result or failure, and that there was one."""
-        polls.record_polls(writing, [_polled(result, now)])
         kind, _, place = result.poll.name.partition(":")
+        if kind == CREDENTIALS:
+            self._record_expiry(writing, result, place, now)
+            return
+        polls.record_polls(writing, [_polled(result, now)])
         if not place:
             self._record_problem(writing, kind, failure_sentence(result.error) if result.error else "")
         if result.error is not None:
@@ -68,6 +76,19 @@ class Observer:
         else:
             machines.record_machines(writing, result.value)
             self.machines_known = True
+
+    def _record_expiry(self, writing: Writing, result: PollResult, place: str, now: int) -> None:
+        """Tell of credentials that end soon. That a cloud does not say when theirs end is no trouble."""
+        if result.error is not None:
+            log.info("When the credentials of %s end cannot be had: %s", place, failure_sentence(result.error))
+            return
+        sentence = ""
+        if result.value is not None and result.value - now < _WARNED_SECONDS:
+            ends = time.strftime("%Y-%m-%d %H:%M", time.gmtime(result.value))
+            sentence = f"The credentials of cloud {place} end on {ends} UTC."
+        if sentence and self.problems.get(result.poll.name) != sentence:
+            log.warning("%s", sentence)
+        self._record_problem(writing, result.poll.name, sentence)
 
     def _record_failure(self, writing: Writing, result: PollResult, place: str, now: int) -> None:
         sentence = failure_sentence(result.error)

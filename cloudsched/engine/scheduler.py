@@ -28,7 +28,7 @@ from cloudsched.engine.endings import Endings
 from cloudsched.engine.htcondor import HTCondor
 from cloudsched.engine.inventory import record_inventory
 from cloudsched.engine.loop import Engine, Stages
-from cloudsched.engine.observe import PROXY_POLLS, Observer
+from cloudsched.engine.observe import CREDENTIALS, CREDENTIALS_SECONDS, PROXY_POLLS, Observer
 from cloudsched.engine.orders import Orders
 from cloudsched.engine.places import Places
 from cloudsched.engine.polls import Poll, Polls
@@ -39,7 +39,7 @@ from cloudsched.engine.simulation import Simulation
 from cloudsched.engine.troubles import poll_name
 from cloudsched.errors import CloudschedError, StateError
 from cloudsched.model.actions import Destroy, Reload
-from cloudsched.model.adapters import CloudAdapter
+from cloudsched.model.adapters import CloudAdapter, Expiring
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.journal import Entry
 from cloudsched.model.snapshot import Snapshot
@@ -263,6 +263,11 @@ class Scheduler:
             Poll("JobPoller", "JobPoller", self._batch.jobs, settings.job_poller_interval, told_once=True),
             Poll("MachinePoller", "MachinePoller", self._batch.adapter.machines, settings.machine_poller_interval),
             *cloud_polls,
+            *(
+                Poll(f"{CREDENTIALS}:{name}", "", adapter.credentials_expire_at, CREDENTIALS_SECONDS)
+                for name, adapter in found.items()
+                if isinstance(adapter, Expiring)
+            ),
             *([] if self._played else self._proxy_polls()),
         ]
 

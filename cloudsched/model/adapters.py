@@ -46,6 +46,14 @@ class Consoles(Protocol):
         """The end of what a VM has written, empty where there is nothing. Raises CloudError."""
 
 
+@runtime_checkable
+class Expiring(Protocol):
+    """A cloud adapter whose credentials may have an end."""
+
+    def credentials_expire_at(self) -> float | None:
+        """When the cloud refuses our credentials for good, in Unix seconds; None for never. Raises CloudError."""
+
+
 class BatchAdapter(Protocol):
     """The jobs and machines of one batch system. Every method may raise BatchError."""
 
