@@ -99,7 +99,7 @@ class Shim:
                     setattr(self._script, name, value)
             elif method == "DELETE":
                 self._script = Script()
-                _ec2().reservations.clear()
+                _ec2().reset()
         live = [{"id": each.id, "tags": {tag["key"]: tag["value"] for tag in each.get_tags()}} for each in _live()]
         document = json.dumps({"requests": list(self._script.requests), "instances": live})
         return Answer("200 OK", [("Content-Type", "application/json")], document.encode())
