@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 4
 
-.PHONY: help run install test test-openstack check bench manuals peers soak clean
+.PHONY: help run install contract lint test test-openstack check bench manuals peers soak clean
 
 help:
 	@echo "make run      install, then run scheduler, admin and info daemon here"
@@ -15,8 +15,9 @@ help:
 	@echo "make soak     the long kill and fault runs"
 	@echo "make manuals  man pages and shell completions into build/manuals"
 	@echo "make install  .venv with everything in it"
+	@echo "make contract the JSON of the contract, after a change of its YAML"
 
-run: install
+run: install contract
 	@exec $(BIN)/cloud_scheduler
 
 install: $(VENV)/.installed
@@ -27,7 +28,11 @@ $(VENV)/.installed: setup.py pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check]'
 	@touch $@
 
-lint: install
+# The JSON of the contract, again after its YAML has changed; an installation has made it once.
+contract: install
+	@$(BIN)/python contrib/contract.py
+
+lint: install contract
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy

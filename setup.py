@@ -1,12 +1,23 @@
 """Package metadata; tool settings are in pyproject.toml."""
 
 import re
+import runpy
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "cloudsched" / "__init__.py").read_text("utf-8"))[1]  # type: ignore[index]
+
+
+class BuildWithContract(build_py):
+    """Makes the JSON of the contract beside its YAML before the package is put together."""
+
+    def run(self) -> None:
+        runpy.run_path(str(HERE / "contrib" / "contract.py"), run_name="__main__")
+        super().run()
+
 
 setup(
     name="cloudsched",
@@ -19,7 +30,11 @@ setup(
     packages=[*find_packages(include=["cloudsched", "cloudsched.*"]), "cloudsched.clients"],
     package_dir={"cloudsched.clients": "clients"},
     py_modules=["admin_server", "info_server"],
-    package_data={"cloudsched": ["py.typed", "info/status.css", "info/status.js"]},
+    package_data={
+        "cloudsched": ["py.typed", "info/status.css", "info/status.js"],
+        "cloudsched.openapi": ["*.yaml", "*.json", "start.js"],
+    },
+    cmdclass={"build_py": BuildWithContract},
     install_requires=[
         "falcon>=4.0",
         "waitress>=3.0",
@@ -33,6 +48,7 @@ setup(
         "openstack": ["openstacksdk>=4.0"],
         "ec2": ["boto3>=1.35"],
         "postgresql": ["psycopg[binary]>=3.1"],
+        "docs": ["mkdocs-swagger-ui-tag>=0.8"],
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.6",
@@ -45,6 +61,11 @@ setup(
             "pyyaml>=6",
             "boto3>=1.35",
             "moto[ec2,server]>=5.1",
+            "mkdocs-swagger-ui-tag>=0.8",
+            "jsonschema>=4.20",
+            "openapi-spec-validator>=0.9",
+            "schemathesis>=4.32",
+            "openapi-python-client>=0.29",
         ],
         "check": ["ruff==0.17.6", "mypy==2.4.1", "types-requests>=2.31"],
     },

@@ -55,13 +55,17 @@ class DocumentError(_FileError):
 
 
 class BadRequest(CloudschedError):
-    """A client's parameter is wrong; `parameter` names it, `code` is stable.
+    """A client's parameters are wrong; `parameters` names them, `parameter` the first of them, `code` is stable.
 
     `v1_text` is v1's sentence for this case (PARITY 1.2), where it had one.
     """
 
-    def __init__(self, problem: str, *, parameter: str = "", code: str = "bad-parameter", v1_text: str = "") -> None:
-        self.parameter, self.code, self.v1_text = parameter, code, v1_text
+    def __init__(
+        self, problem: str, *parameters: str, parameter: str = "", code: str = "bad-parameter", v1_text: str = ""
+    ) -> None:
+        self.parameters = (*filter(None, (parameter,)), *parameters)
+        self.parameter = next(iter(self.parameters), "")
+        self.code, self.v1_text = code, v1_text
         super().__init__(problem)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,12 @@ SLOW = re.compile(
     r"|engine|docs|dump|store_rows|ec2|embedded|cloud_contract|batch_contract).*"
 )
 """Files whose tests start processes or take their time: `make check` leaves them out."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The contract's JSON is of the YAML as it is now, also where only the tests are run."""
+    if not hasattr(config, "workerinput"):
+        runpy.run_path(str(Path(__file__).parent.parent / "contrib" / "contract.py"), run_name="__main__")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,6 +18,7 @@ RANKS = {
     "errors": 0,
     "model": 1,
     "config": 1,
+    "openapi": 1,
     "policy": 2,
     "render": 2,
     "store": 2,

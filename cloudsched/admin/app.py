@@ -7,9 +7,7 @@ from cloudsched.admin.answers import Answers
 from cloudsched.admin.waiting import Waiting
 from cloudsched.config import Config
 from cloudsched.store import Store
-from cloudsched.web import health, journal, process_metrics
-from cloudsched.web.app import WSGIApp, build, gate
-from cloudsched.web.operations import Operations
+from cloudsched.web.app import WSGIApp, build, gate, shared_routes
 from cloudsched.web.traffic import Traffic
 
 
@@ -39,10 +37,7 @@ def create_app(store: Store, config: Config, waiting: Waiting | None = None) -> 
         "/jobs/{job}": jobs.Job(answers),
         "/tokens": tokens.Tokens(answers),
         "/tokens/{token}": tokens.OneToken(answers),
-        "/operations/{operation}": Operations(store),
-        **journal.routes(store),
-        **health.routes(store, settings),
-        **process_metrics.routes(store, traffic, "admin"),
+        **shared_routes("admin", store, settings, traffic),
     }
     entrance = gate("admin", store, settings)
     return build(routes, entrance, settings.access_log, traffic)

@@ -67,7 +67,8 @@ class Settings:
         if len(given) != 1:
             raise BadRequest(
                 "One of the parameters 'quick_exit' and 'log_level' is needed.",
-                parameter="quick_exit",
+                "quick_exit",
+                "log_level",
                 code="missing-parameter",
             )
         (name, value), *_ = given.items()

@@ -11,9 +11,7 @@ from cloudsched.info.page import Fixed, PageOf
 from cloudsched.info.picture import Pictures
 from cloudsched.info.root import Root
 from cloudsched.store import Store
-from cloudsched.web import health, journal, process_metrics
-from cloudsched.web.app import WSGIApp, build, gate
-from cloudsched.web.operations import Operations
+from cloudsched.web.app import WSGIApp, build, gate, shared_routes
 from cloudsched.web.ready import Reads
 from cloudsched.web.traffic import Traffic
 
@@ -23,8 +21,7 @@ def create_app(store: Store, config: Config) -> WSGIApp:
     settings, traffic = config.global_, Traffic()
     pictures = Pictures(store, seats=settings.wait_seats)
     entrance = gate("info", store, settings)
-    own = {**health.routes(store, settings), **process_metrics.routes(store, traffic, "info")}
-    routes = {**_routes(store, config, pictures), **own}
+    routes = {**_routes(store, config, pictures), **shared_routes("info", store, settings, traffic)}
     app = build(routes, entrance, settings.access_log, traffic, Reads(pictures.answer, Ages(store)))
     app.stopping = pictures.news.close
     return app
@@ -62,8 +59,6 @@ def _routes(store: Store, config: Config, pictures: Pictures) -> dict[str, objec
         "/jobs/{job}": jobs.OneJob(pictures),
         "/job-pool.json": Fixed(pictures, jobs.pool_encoded_twice),
         "/job_pools.json": Fixed(pictures, jobs.pool),
-        "/operations/{operation}": Operations(store),
-        **journal.routes(store),
     }
     with_json = {f"{url}.json": resource for url, resource in resources.items()}
     return {**resources, **with_json, **one_form}

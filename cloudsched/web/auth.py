@@ -19,6 +19,7 @@ from falcon import Request, Response
 
 from cloudsched.errors import Forbidden
 from cloudsched.model.access import Caller, Role
+from cloudsched.web import contract
 from cloudsched.web.guard import UID, Pauses
 from cloudsched.web.keyring import Keyring, Refusal
 from cloudsched.web.routing import raw_path
@@ -26,8 +27,10 @@ from cloudsched.web.throttle import Failures, Rate, client_key, plain_address
 
 _log = logging.getLogger("cloudscheduler.http")
 
-OPEN = frozenset(f"/health/{name}{form}" for name in ("live", "ready") for form in ("", ".json"))
+HEALTH = frozenset(f"/health/{name}{form}" for name in ("live", "ready") for form in ("", ".json"))
 """What probes may read without a token: it tells ages and names, no sentence of a cloud's."""
+
+OPEN = HEALTH | contract.OPEN
 
 ANYBODY = Caller("anonymous", Role.ADMIN)
 """Whoever asks a daemon that wants no token."""

@@ -1,6 +1,6 @@
 """Errors as answers: one table gives each of ours a status and a code, one net catches the rest.
 
-Text keeps v1's sentence; JSON is a problem document (RFC 9457) with `code`, `parameter` and `request_id`.
+Text keeps v1's sentence; JSON is a problem document (RFC 9457) with `code`, `parameters` and `request_id`.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def problem_of(ex: Exception) -> Problem:
         return Problem(
             HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", "The server's log has more.", "internal server error"
         )
-    members = {name: value for name in ("parameter", "line") if (value := getattr(ex, name, None))}
+    members = {name: value for name in ("parameter", "parameters", "line") if (value := getattr(ex, name, None))}
     retry_after = getattr(ex, "retry_after", None)
     return Problem(
         status,

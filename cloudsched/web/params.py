@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -73,20 +73,25 @@ class Parameter:
 def read(req: Request, *declared: Parameter) -> dict[str, Any]:
     """The values of the declared parameters that were given, parsed.
 
-    Raises BadRequest naming a parameter that is missing, unknown, repeated or malformed, or a body that cannot be
-    read; falcon's errors for a body that is too large (413) or neither form nor JSON (415).
+    Raises BadRequest naming the parameters that are missing or unknown, or one that is repeated or malformed, or for a
+    body that cannot be read; falcon's errors for a body that is too large (413) or neither form nor JSON (415).
     """
     given = {} if req.method in ("GET", "HEAD") else _body(req)
     given |= _query(req)
     accepted = {each.name for each in declared}
-    for name in given:
-        if name not in accepted:
-            known = f"accepted: {', '.join(sorted(accepted))}" if accepted else "none is accepted here"
-            raise BadRequest(f"The parameter {name!r} is unknown; {known}.", parameter=name, code="unknown-parameter")
-    for each in declared:
-        if each.required and each.name not in given:
-            raise BadRequest(f"The parameter {each.name!r} is missing.", parameter=each.name, code="missing-parameter")
+    if unknown := [name for name in given if name not in accepted]:
+        known = f"accepted: {', '.join(sorted(accepted))}" if accepted else "none is accepted here"
+        raise BadRequest(f"{_named(unknown)} unknown; {known}.", *unknown, code="unknown-parameter")
+    if missing := [each.name for each in declared if each.required and each.name not in given]:
+        raise BadRequest(f"{_named(missing)} missing.", *missing, code="missing-parameter")
     return {each.name: _parsed(each, given[each.name]) for each in declared if each.name in given}
+
+
+def _named(names: Sequence[str]) -> str:
+    """The beginning of a sentence about one or several parameters."""
+    if len(names) == 1:
+        return f"The parameter {names[0]!r} is"
+    return f"The parameters {', '.join(map(repr, names[:-1]))} and {names[-1]!r} are"
 
 
 def _parsed(parameter: Parameter, value: str) -> Any:

@@ -16,6 +16,7 @@ from falcon import Request, Response
 from cloudsched.errors import Forbidden, NotFound
 from cloudsched.model.access import Caller, Role
 from cloudsched.store import Store, clouds, jobs, operations, vms
+from cloudsched.web import contract
 
 T = TypeVar("T")
 
@@ -47,6 +48,7 @@ def _rows(role: Role | None, scope: Scope, *requests: str) -> dict[str, Permit]:
 PERMITS: Mapping[str, Permit] = {
     # Both daemons; a URL with `.json` appended takes what the URL takes.
     **_rows(None, Scope.NOTHING, "GET /health/live", "GET /health/ready"),
+    **_rows(None, Scope.NOTHING, *(f"GET {url.removesuffix('.json')}" for url in contract.OPEN)),
     **_rows(Role.READER, Scope.FLEET, "GET /metrics/process"),
     **_rows(Role.READER, Scope.OPERATION, "GET /operations/{operation}"),
     **_rows(Role.READER, Scope.FLEET, "GET /journal", "GET /journal/{entry}"),
