@@ -19,12 +19,23 @@ import databases
 import pytest
 from postgresql import Server, postgresql_server
 from scheduler_process import daemon
-from test_kill import RESOURCES, SCRIPT, Killer, Load, check_acknowledged, check_runs, seen, settle, workers
+from test_kill import (
+    RESOURCES,
+    SCRIPT,
+    SETTLE_SECONDS,
+    Killer,
+    Load,
+    check_acknowledged,
+    check_runs,
+    seen,
+    settle,
+    workers,
+)
 from whole_bench import Site, a_site, eventually, stopped
 
 from cloudsched.errors import StateHeld, StateTakenOver, StateUnavailable
 from cloudsched.model.wishes import Aspect
-from cloudsched.store import Store, operations, place, verbs
+from cloudsched.store import Store, operations, place, polls, verbs
 
 KILLS = 100 if os.environ.get("CLOUDSCHED_SOAK") == "1" else 5
 SECONDS = 100.0
@@ -91,6 +102,10 @@ def test_failover_loses_no_answered_verb_and_boots_nothing_twice(site: Site) -> 
             engines[fresh.pid] = fresh
             eventually(lambda: max(workers(site).values(), default=1) == 1, "no VM has two workers")
         users.close()
+        # What was answered 202 while nobody was the engine comes to the queue late, and to the state by a poll.
+        eventually(lambda: not seen(site).open_wishes, "every wish is settled", SETTLE_SECONDS)
+        asked = time.time()
+        eventually(lambda: polled_since(store, asked), "the queue has been read since", SETTLE_SECONDS)
         load.finish()
         settle(site)
         found = seen(site)
@@ -104,6 +119,11 @@ def test_failover_loses_no_answered_verb_and_boots_nothing_twice(site: Site) -> 
         (last,) = engines
         assert engine(store) == last
         assert stopped(engines[last]) == 0
+
+
+def polled_since(store: Store, moment: float) -> bool:
+    with store.reading() as connection:
+        return any(each.name == "JobPoller" and (each.ok_at or 0) > moment + 2 for each in polls.all_polls(connection))
 
 
 def test_a_second_engine_is_refused_by_name(site: Site, tmp_path: Path) -> None:
