@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tests.bench.figure import QUICK, Effort, encoded, machine
 
-THEMES = ("reads", "access", "ec2", "htcondor")
+THEMES = ("reads", "changes", "access", "ec2", "htcondor")
 """Modules beside this one, each with `figures(effort)`."""
 
 

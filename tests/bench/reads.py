@@ -38,7 +38,7 @@ def figures(effort: Effort) -> Iterator[Figure]:
 
 def _of_size(home: Path, size: Size, clients: tuple[int, ...], effort: Effort) -> Iterator[Figure]:
     with info(home) as ours:
-        documents = {target: _document(ours, target) for target in DOCUMENTS.values()}
+        documents = {target: document(ours, target) for target in DOCUMENTS.values()}
         with bare("tuned", documents) as tuned, bare("default", documents) as default:
             for name, target in DOCUMENTS.items():
                 for number in clients:
@@ -48,7 +48,8 @@ def _of_size(home: Path, size: Size, clients: tuple[int, ...], effort: Effort) -
             yield from _single_objects(size, ours, tuned, effort)
 
 
-def _document(server: Server, target: str) -> tuple[str, bytes]:
+def document(server: Server, target: str) -> tuple[str, bytes]:
+    """A document as it is answered: its content type and its bytes."""
     status, headers, body = server.get(target)
     if status != 200:
         raise RuntimeError(f"{target} gave {status}")
@@ -57,7 +58,7 @@ def _document(server: Server, target: str) -> tuple[str, bytes]:
 
 def _same(server: Server, target: str, documents: Mapping[str, tuple[str, bytes]]) -> None:
     """What was timed are still the bytes that the peers returned."""
-    if _document(server, target) != documents[target]:
+    if document(server, target) != documents[target]:
         raise RuntimeError(f"{target} changed under the bench")
 
 
@@ -65,7 +66,7 @@ def _document_figures(
     label: str, asking: Asking, servers: tuple[Server, Server, Server], effort: Effort
 ) -> Iterator[Figure]:
     ours, tuned, default = servers
-    big = len(_document(tuned, asking.targets[0])[1]) >= BIG
+    big = len(document(tuned, asking.targets[0])[1]) >= BIG
     mine, theirs = interleaved(effort.rounds, _rate(ours, asking, effort), _rate(tuned, asking, effort))
     yield Figure(f"read.{label}", ratio(mine, theirs), "x-tuned", BIG_BAR if big else SMALL_BAR, at_least=True)
     tag = ours.get(asking.targets[0])[1]["etag"]
@@ -73,7 +74,7 @@ def _document_figures(
     if asking.clients > 1:
         mine, theirs = interleaved(effort.rounds, _rate(ours, known, effort), _rate(tuned, known, effort))
         yield Figure(f"read.304.{label}", ratio(mine, theirs), "x-tuned-304", SMALL_BAR, at_least=True)
-    if asking.clients > 1 and len(_document(tuned, asking.targets[0])[1]) <= COLLAPSING:
+    if asking.clients > 1 and len(document(tuned, asking.targets[0])[1]) <= COLLAPSING:
         rounds = min(effort.rounds, DEFAULT_ROUNDS)
         mine, theirs = interleaved(rounds, _rate(ours, asking, effort), _rate(default, asking, effort))
         slowest = min(mine) / statistics.median(theirs)
