@@ -202,7 +202,7 @@ def test_tests_hold_answers_to_the_contract(apps: dict[str, WSGIApp]) -> None:
 
 def test_problem_names_every_offending_parameter(apps: dict[str, WSGIApp]) -> None:
     unknown = ask(apps["info"], "get", "/vms", {"colour": "red", "metric": "all", "size": "1"}).json
-    assert unknown["detail"] == "The parameters 'colour' and 'size' are unknown; accepted: metric."
+    assert unknown["detail"] == "The parameters 'colour' and 'size' are unknown; accepted: index, metric, wait."
     assert (unknown["parameter"], unknown["parameters"]) == ("colour", ["colour", "size"])
     missing = ask(apps["admin"], "post", "/jobs").json
     assert (missing["code"], missing["parameters"]) == ("missing-parameter", ["submit", "initialdir"])
