@@ -92,6 +92,8 @@ def test_failover_loses_no_answered_verb_and_boots_nothing_twice(site: Site) -> 
         users.callback(asking.join)
         users.callback(load.stop.set)
         for _ in range(KILLS):
+            answered = len(load.submitted)
+            eventually(lambda: len(load.submitted) > answered, "a submit is answered", SETTLE_SECONDS)  # noqa: B023
             time.sleep(chance.uniform(0.3, 1.5))
             before, victim, began = store.state().engine_epoch, engine(store), time.monotonic()
             engines[victim].send_signal(signal.SIGKILL)
