@@ -21,7 +21,7 @@ from tests.real.condor import CondorPool, condor_pool
 SLOW = re.compile(
     r"test_(whole|kill|v1_clients|client_script|clients_daemons|local_cloud|worker|store_processes|store_postgresql"
     r"|upgrade|upgrade_page|failover|postgresql_page|policy_parity|admin_server|info_server|takeover|shown_commands"
-    r"|engine|docs|dump|store_rows|ec2|embedded|cloud_contract|batch_contract).*"
+    r"|engine|docs|secrets|dump|store_rows|ec2|embedded|cloud_contract|batch_contract).*"
 )
 """Files whose tests start processes or take their time: `make check` leaves them out."""
 

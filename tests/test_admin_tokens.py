@@ -14,8 +14,11 @@ from wsgi import Client
 
 from cloudsched import info
 from cloudsched.config import Config, Global
-from cloudsched.store import Store, tables, tokens
+from cloudsched.engine import notes as engine_notes
+from cloudsched.model.journal import Entry, EntryKind
+from cloudsched.store import Store, journal, tables, tokens
 from cloudsched.store.verbs import forget_old
+from cloudsched.web.notes import MOST_CLIENTS, OTHERS, Notes
 
 
 @pytest.fixture
@@ -59,8 +62,8 @@ def test_text_answers(made: Bench) -> None:
     token = tokens.id_of(text)
     assert token
     heading, row = made.client.get("/tokens").text.split("\n")
-    assert heading.split() == ["ID", "ROLE", "STATE", "CLOUDS", "USERS", "EXPIRES", "DESCRIPTION"]
-    assert row.split() == [token, "reader", "active", "all", "all", "never"]
+    assert heading.split() == ["ID", "ROLE", "STATE", "CLOUDS", "USERS", "EXPIRES", "LAST", "USE", "DESCRIPTION"]
+    assert row.split() == [token, "reader", "active", "all", "all", "never", "never"]
     assert made.client.delete(f"/tokens/{token}").text == f"Token {token} revoked."
     assert made.client.get(f"/tokens/{token}").text.split("\n")[1].split()[2] == "revoked"
 
@@ -115,7 +118,7 @@ def test_unknown_token_is_404(made: Bench) -> None:
 def test_ended_tokens_are_forgotten_after_a_while(made: Bench) -> None:
     kept, revoked, expired = (create(made, role="reader", days=days)["id"] for days in ("36500", "36500", "1"))
     now = int(time.time())
-    tokens.revoke(made.store, revoked, now)
+    tokens.revoke(made.store, revoked, Entry(EntryKind.ASKED, "token_revoke", now))
     forget_old(made.store, now + 29 * 86400, 30)
     assert len(_ids(made)) == 3
     forget_old(made.store, now + 32 * 86400, 30)
@@ -137,3 +140,88 @@ def test_state_keeps_a_digest_and_no_text(made: Bench) -> None:
     assert made.store.path is not None
     files = [path.read_bytes() for path in made.store.path.parent.glob("state.db*")]
     assert all(text.rpartition("_")[2].encode() not in content for content in files)
+
+
+def entries(made: Bench, chain: journal.Chain) -> list[Any]:
+    with made.store.reading() as connection:
+        return list(connection.execute(chain.entries.select().order_by(chain.entries.c.id)).mappings())
+
+
+def test_making_and_revoking_are_in_the_journal(made: Bench) -> None:
+    found = create(made, role="operator", clouds="mouse", days="1")
+    made.client.delete(f"/tokens/{found['id']}")
+    asked = [each for each in entries(made, journal.ADMIN) if each["noun"] == "token"]
+    assert [(each["verb"], each["name"], each["actor"], each["address"]) for each in asked] == [
+        ("token_create", found["id"], "admin@127.0.0.1", "127.0.0.1"),
+        ("token_revoke", found["id"], "admin@127.0.0.1", "127.0.0.1"),
+    ]
+    assert (asked[0]["after"]["role"], asked[0]["after"]["clouds"]) == ("operator", ["mouse"])
+    assert found["token"].rpartition("_")[2] not in str(asked)
+
+
+def noted(made: Bench) -> Path:
+    """The admin daemon's notes, once its writer has been at them."""
+    path = made.store.directory / "notes" / "admin.jsonl"
+    for _ in range(600):
+        if path.exists() and path.stat().st_size:
+            return path
+        time.sleep(0.1)
+    raise AssertionError("nothing was noted")
+
+
+def test_last_use_and_refusals_reach_the_state_by_the_notes(made: Bench) -> None:
+    found = create(made, role="reader")
+    plain = Client(made.client.app)
+    for token in (found["token"], *["wrong"] * 12):
+        plain.get("/settings", headers={"Authorization": f"Bearer {token}"})
+    path = noted(made)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert found["token"].rpartition("_")[2] not in path.read_text()
+    engine_notes.take(made.store)
+    assert path.stat().st_size == 0
+    shown = made.client.get(f"/tokens/{found['id']}", headers={"Accept": "application/json"}).json
+    assert shown["used_from"] == "127.0.0.1"
+    assert shown["used_at"] % 60 == 0
+    assert 0 <= time.time() - shown["used_at"] < 600
+    (refused,) = (each for each in entries(made, journal.ENGINE) if each["verb"] == "token_refused")
+    assert (refused["address"], refused["reason"]) == ("127.0.0.1", "wrong")
+    assert refused["detail"] == {"count": 12, "daemon": "admin"}
+
+
+def test_flood_from_everywhere_is_a_bounded_number_of_notes(tmp_path: Path) -> None:
+    path = tmp_path / "notes" / "admin.jsonl"
+    notes = Notes(path, lambda: 120.0)
+    for number in range(5000):
+        notes.refused("wrong", "", f"10.0.{number // 250}.{number % 250}")
+    notes.flush()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(lines) == MOST_CLIENTS + 1
+    assert sum(line["count"] for line in lines) == 5000
+    assert max(lines, key=lambda line: line["count"])["address"] == OTHERS
+
+
+def test_notes_that_nobody_reads_stop_growing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloudsched.web.notes.LARGEST", 100)
+    notes = Notes(tmp_path / "admin.jsonl", lambda: 120.0)
+    for number in range(50):
+        notes.refused("wrong", "", str(number))
+        notes.flush()
+    assert (tmp_path / "admin.jsonl").stat().st_size < 300
+
+
+def test_token_is_noted_once_a_minute(tmp_path: Path) -> None:
+    now = [120.0]
+    notes = Notes(tmp_path / "info.jsonl", lambda: now[0])
+    for now[0] in (120.0, 150.0, 179.0, 180.0):
+        notes.used("t", "127.0.0.1")
+        notes.flush()
+    assert [json.loads(line)["at"] for line in (tmp_path / "info.jsonl").read_text().splitlines()] == [120, 180]
+
+
+def test_broken_notes_are_left_out(made: Bench) -> None:
+    path = made.store.directory / "notes" / "info.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    good = {"note": "refusal", "why": "wrong", "token": "", "address": "a", "at": 1, "count": 2}
+    path.write_text('{"note": "use", "tok\n[]\n{"note": "use"}\n{"note": "?"}\n' + json.dumps(good) + "\n")
+    engine_notes.take(made.store)
+    assert [each["address"] for each in entries(made, journal.ENGINE) if each["verb"] == "token_refused"] == ["a"]

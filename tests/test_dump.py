@@ -15,11 +15,12 @@ import pytest
 from golden_state import golden
 
 from cloudsched.errors import Conflict, DocumentError, StateHeld
-from cloudsched.model.access import Role
+from cloudsched.model.access import Role, TokenUse
 from cloudsched.model.adapters import QueuedJob
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.failures import VMFailure
 from cloudsched.model.jobs import SHAPE_FIELDS, Job, JobStatus, Machine, Shape
+from cloudsched.model.journal import Entry, EntryKind
 from cloudsched.model.snapshot import Block, Polled
 from cloudsched.model.vms import VM
 from cloudsched.model.wishes import Aspect, OutcomeState
@@ -39,6 +40,7 @@ from cloudsched.store import (
     rows,
     tables,
     tallies,
+    token_uses,
     tokens,
     verbs,
     vm_failures,
@@ -75,7 +77,13 @@ def fill(store: Store) -> None:
         tallies.add_tallies(writing, [(("cloudsched_boots_total", "ü"), 3.0), (("cloudsched_idle", "x"), 0.5)])
         vm_failures.record_failure(writing, VMFailure("u-9", "mouse", 100, "error", "No host.", console="ü\n"))
         history.record_minute(writing, 1000, {"vms": 3, "idle_cores": 0.5})
-    tokens.make(store, Grant(Role.OPERATOR, users=("alice",), expires_at=5000), by="admin@127.0.0.1", now=1000)
+    _, token = tokens.make(
+        store,
+        Grant(Role.OPERATOR, users=("alice",), expires_at=5000),
+        Entry(EntryKind.ASKED, "token_create", 1000, "admin@127.0.0.1"),
+    )
+    with store.writing() as writing:
+        token_uses.record_uses(writing, [TokenUse(token.id, 1020, "127.0.0.1")])
     fill_queue(store)
     fill_wishes(store)
 
@@ -188,7 +196,7 @@ def test_secrets_are_left_out(store: Store) -> None:
 
 
 def test_a_token_whose_digest_was_left_out_lets_nobody_in(store: Store, other: Store) -> None:
-    text, token = tokens.make(store, Grant(Role.ADMIN), by="a", now=1000)
+    text, token = tokens.make(store, Grant(Role.ADMIN), Entry(EntryKind.ASKED, "token_create", 1000, "a"))
     load(other, text_of(store, with_secrets=False))
     assert tokens.digest(text) not in text_of(other)
     with other.reading() as connection:

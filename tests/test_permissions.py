@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from wsgi import Client
 from cloudsched import admin, info
 from cloudsched.config import Config, Global
 from cloudsched.model.access import Role
+from cloudsched.model.journal import Entry, EntryKind
 from cloudsched.store import Store, clouds, jobs, tokens, vms
 from cloudsched.store.tokens import Grant
 from cloudsched.web.app import WSGIApp
@@ -44,7 +46,9 @@ class Pair:
 
     def token(self, role: Role, **options: Any) -> str:
         """The text of a new token."""
-        return tokens.make(self.store, Grant(role, **options), by="test", now=int(time.time()))[0]
+        return tokens.make(
+            self.store, Grant(role, **options), Entry(EntryKind.ASKED, "token_create", int(time.time()), "test")
+        )[0]
 
 
 @pytest.fixture
@@ -60,8 +64,9 @@ def ask(pair: Pair, daemon: str, request: str, token: str, form: dict[str, str] 
     """The answer to `METHOD TEMPLATE`, whose URL names what is there."""
     method, template = request.split()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
+    url = template.format_map(defaultdict(lambda: "1", pair.names))
     body = {"POST": form or FORMS.get(request, {})} if method in ("PUT", "POST") else {}
-    return Client(pair.apps[daemon]).request(template.format_map(pair.names), method=method, headers=headers, **body)
+    return Client(pair.apps[daemon]).request(url, method=method, headers=headers, **body)
 
 
 def templates(app: WSGIApp) -> Iterator[str]:
@@ -114,7 +119,7 @@ def test_every_row_is_served_and_every_request_has_a_row(pair: Pair) -> None:
 def test_nobody_is_let_in_without_a_token_that_holds(pair: Pair) -> None:
     now = int(time.time())
     revoked = pair.token(Role.ADMIN)
-    tokens.revoke(pair.store, tokens.id_of(revoked), now)
+    tokens.revoke(pair.store, tokens.id_of(revoked), Entry(EntryKind.ASKED, "token_revoke", now))
     bad = {"none": "", "wrong": "wrong", "expired": pair.token(Role.ADMIN, expires_at=now - 1), "revoked": revoked}
     for why, token in bad.items():
         # After ten of them an address is told to wait.

@@ -11,6 +11,7 @@ import pytest
 from wsgi import Client
 
 from cloudsched.model.access import Role
+from cloudsched.model.journal import Entry, EntryKind
 from cloudsched.store import Store, tokens
 from cloudsched.store.tokens import Grant
 from cloudsched.web.app import Gate, build
@@ -59,7 +60,9 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def made(store: Store, role: Role = Role.READER, expires_at: int | None = None) -> tuple[str, str]:
-    text, token = tokens.make(store, Grant(role, expires_at=expires_at), by="test", now=1000)
+    text, token = tokens.make(
+        store, Grant(role, expires_at=expires_at), Entry(EntryKind.ASKED, "token_create", 1000, "test")
+    )
     return text, token.id
 
 
@@ -75,7 +78,7 @@ def test_token_of_the_state_passes_from_its_making_to_its_revoking(served: Serve
     text, token = made(store)
     for _ in range(3):
         assert app.get("/", headers=bearer(text)).text == f"{token}@127.0.0.1"
-    tokens.revoke(store, token, 2000)
+    tokens.revoke(store, token, Entry(EntryKind.ASKED, "token_revoke", 2000))
     refused = app.get("/", headers=bearer(text))
     assert (refused.status_int, refused.text) == (401, "The token was revoked.")
     assert app.get("/", headers=bearer(made(store)[0])).status_int == 200
@@ -93,7 +96,7 @@ def test_token_ends_when_it_expires(served: Serve, store: Store) -> None:
 
 def test_only_who_knows_the_text_learns_that_a_token_was_revoked(served: Serve, store: Store) -> None:
     text, token = made(store)
-    tokens.revoke(store, token, 2000)
+    tokens.revoke(store, token, Entry(EntryKind.ASKED, "token_revoke", 2000))
     guessed = f"cs_{token}_{'x' * 43}"
     assert len(guessed) == len(text)
     assert served("token").get("/", headers=bearer(guessed)).text == "The token is wrong."
@@ -116,7 +119,7 @@ def test_checking_reads_no_table_while_no_token_changes(store: Store, monkeypatc
     monkeypatch.setattr(tokens, "all_tokens", lambda connection: reads.append(1) or [])
     assert {type(keyring.caller(text)).__name__ for _ in range(50)} == {"Caller"}
     assert reads == []
-    tokens.revoke(store, token, 2000)
+    tokens.revoke(store, token, Entry(EntryKind.ASKED, "token_revoke", 2000))
     keyring.caller(text)
     assert reads == [1]
 
@@ -162,7 +165,7 @@ def test_log_names_a_token_by_its_public_part_alone(
     served: Serve, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     text, token = made(store)
-    tokens.revoke(store, token, 2000)
+    tokens.revoke(store, token, Entry(EntryKind.ASKED, "token_revoke", 2000))
     served("token").get("/", headers=bearer(text))
     assert f"revoked token from 127.0.0.1 ({token})" in caplog.text
     assert text.rpartition("_")[2] not in caplog.text

@@ -28,7 +28,7 @@ def by(req: Request, reason: str = "") -> By:
         req.context.actor,
         req.context.request_id,
         reason,
-        address=str(req.remote_addr),
+        address=req.context.address,
         seen=_seen(req.get_header("If-Match")),
     )
 

@@ -11,8 +11,9 @@ from typing import Any
 from cloudsched.admin.answers import Answers
 from cloudsched.errors import BadRequest, NotFound
 from cloudsched.model.access import Role
+from cloudsched.model.journal import Entry, EntryKind
 from cloudsched.render import tokens as texts
-from cloudsched.store import tokens
+from cloudsched.store import token_uses, tokens
 from cloudsched.web import Request, Response, params
 from cloudsched.web.negotiate import reply
 from cloudsched.web.params import Parameter
@@ -66,15 +67,16 @@ class Tokens:
         params.read(req)
         now = int(time.time())
         with self._answers.store.reading() as connection:
-            found = tokens.all_tokens(connection)
-        reply(req, resp, texts.table(found, now), {"tokens": [texts.document(each, now) for each in found]})
+            found, uses = tokens.all_tokens(connection), token_uses.all_uses(connection)
+        documents = [texts.document(each, uses.get(each.id), now) for each in found]
+        reply(req, resp, texts.table(found, uses, now), {"tokens": documents})
 
     def on_post(self, req: Request, resp: Response) -> None:
         """POST `role`, and `clouds`, `users`, `days`, `description` as needed: 201 with the token's text, once."""
         given, now = params.read(req, *CREATE), int(time.time())
         grant = _grant(given, now)
         try:
-            text, made = tokens.make(self._answers.store, grant, by=req.context.actor, now=now)
+            text, made = tokens.make(self._answers.store, grant, _asked(req, "token_create", now))
         except NotFound as ex:
             raise BadRequest(
                 f"The parameter 'clouds' names {ex.name!r}: there is no such cloud.", parameter="clouds"
@@ -82,7 +84,12 @@ class Tokens:
         resp.status = HTTPStatus.CREATED
         resp.set_header("Location", f"/tokens/{made.id}")
         resp.set_header("Cache-Control", "no-store")
-        reply(req, resp, text, {"token": text, **texts.document(made, now)})
+        reply(req, resp, text, {"token": text, **texts.document(made, None, now)})
+
+
+def _asked(req: Request, verb: str, now: int) -> Entry:
+    """What the journal says of a verb on a token: who asked, from where, in which request."""
+    return Entry(EntryKind.ASKED, verb, now, req.context.actor, req.context.address, req.context.request_id)
 
 
 def _grant(given: Mapping[str, Any], now: int) -> tokens.Grant:
@@ -110,12 +117,14 @@ class OneToken:
         params.read(req)
         now = int(time.time())
         with self._answers.store.reading() as connection:
-            found = tokens.find(connection, token)
-        reply(req, resp, texts.table([found], now), texts.document(found, now))
+            found, uses = tokens.find(connection, token), token_uses.all_uses(connection)
+        reply(req, resp, texts.table([found], uses, now), texts.document(found, uses.get(token), now))
 
     def on_delete(self, req: Request, resp: Response, token: str) -> None:
         """DELETE: revoke it, on both daemons from the answer on: 200, also when it was revoked before, or 404."""
         params.read(req)
         now = int(time.time())
-        found = tokens.revoke(self._answers.store, token, now)
-        reply(req, resp, f"Token {token} revoked.", texts.document(found, now))
+        found = tokens.revoke(self._answers.store, token, _asked(req, "token_revoke", now))
+        with self._answers.store.reading() as connection:
+            use = token_uses.all_uses(connection).get(token)
+        reply(req, resp, f"Token {token} revoked.", texts.document(found, use, now))

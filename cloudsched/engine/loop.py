@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from cloudsched.config.load import Config
+from cloudsched.engine import notes
 from cloudsched.engine.apply import Apply
 from cloudsched.engine.calls import Calls
 from cloudsched.engine.intake import Intake
@@ -53,6 +54,7 @@ log = logging.getLogger("cloudscheduler")
 TICK_SECONDS = 0.02
 _PRUNE_SECONDS = 60.0
 _RETRY_SECONDS = 1.0
+_NOTES_SECONDS = 10.0
 _QUIET = (Explain, Schedule, SetVM)
 
 
@@ -84,6 +86,7 @@ class Engine:
         self._resumed = False
         self._next_plan = 0.0
         self._next_prune = 0.0
+        self._next_notes = 0.0
         self._troubles: dict[str, str] = {}
 
     def hold_off(self, uid: str, seconds: int) -> None:
@@ -112,6 +115,8 @@ class Engine:
             self._stage("plan", self._plan_and_apply)
         if self._minutes.is_due(time.time()):
             self._stage("minute", self._record_minute)
+        if time.time() >= self._next_notes:
+            self._stage("notes", self._take_notes)
         if time.time() >= self._next_prune:
             self._stage("prune", self._prune)
 
@@ -221,6 +226,10 @@ class Engine:
         with self._stages.store.writing() as writing:
             self._minutes.record(writing, now)
         self._minutes.recorded(now)
+
+    def _take_notes(self) -> None:
+        self._next_notes = time.time() + _NOTES_SECONDS
+        notes.take(self._stages.store)
 
     def _prune(self) -> None:
         self._next_prune = time.time() + _PRUNE_SECONDS

@@ -65,3 +65,12 @@ class Token:
         if self.expires_at is not None and self.expires_at <= now:
             return "expired"
         return "active" if self.digest else "unusable"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUse:
+    """The last use of a token that is known: to the minute, in Unix seconds, and from which address."""
+
+    token: str
+    used_at: int
+    address: str

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_type_hints
 from sqlalchemy import Table
 
 from cloudsched.errors import DocumentError
-from cloudsched.model.access import Token
+from cloudsched.model.access import Token, TokenUse
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.failures import VMFailure
 from cloudsched.model.jobs import PROXY_FIELDS, SHAPE_FIELDS, Job, JobStatus, Machine, Shape
@@ -270,6 +270,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("wish", _Wish, tables.wishes, "id", renamed={"target": "kind"}, problem=_wish_problem),
     Kind("outcome", Outcome, tables.outcomes, "wish"),
     Kind("token", Token, tables.tokens, "id"),
+    Kind("token_use", TokenUse, tables.token_uses, "token"),
     Kind("journal", Line, tables.journal, "id", renamed={"entry": "kind"}),
     Kind("journal_ends", Ends, tables.journal_ends, "chain", problem=of_chain("admin")),
     Kind("act", Line, tables.acts, "id", renamed={"entry": "kind"}),

@@ -329,6 +329,13 @@ def _ends(name: str) -> Table:
 journal, journal_ends = _chain("journal"), _ends("journal_ends")  # admin: what was asked
 acts, acts_ends = _chain("acts"), _ends("acts_ends")  # engine: what became of it, and what it did by itself
 
+token_uses = _table(  # engine: when each was last used, as the daemons noted
+    "token_uses",
+    _text("token", primary_key=True),
+    _int("used_at"),
+    _text("address"),
+)
+
 # -- engine: what became of it -----------------------------------------------------------------------------------------
 
 outcomes = _table(

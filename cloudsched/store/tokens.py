@@ -15,8 +15,10 @@ from sqlalchemy import Connection, RowMapping, delete, select, update
 
 from cloudsched.errors import NotFound
 from cloudsched.model.access import Role, Token
-from cloudsched.store import clouds, rows, tables
+from cloudsched.model.journal import Entry
+from cloudsched.store import clouds, journal, rows, tables
 from cloudsched.store.connect import Store, Writing
+from cloudsched.store.rows import Row
 
 _TEXT = re.compile(r"cs_([0-9a-f]{12})_[A-Za-z0-9_-]{43}", re.ASCII)
 
@@ -43,10 +45,10 @@ class Grant:
     expires_at: int | None = None
 
 
-def make(store: Store, grant: Grant, *, by: str, now: int) -> tuple[str, Token]:
+def make(store: Store, grant: Grant, asked: Entry) -> tuple[str, Token]:
     """Make a token; returns its text, which is kept nowhere, and the token as kept.
 
-    `by` is who asked. Raises NotFound for a cloud that is not there.
+    `asked` says for the journal who asked, when and from where. Raises NotFound for a cloud that is not there.
     """
     token_id = secrets.token_hex(6)
     text = f"cs_{token_id}_{secrets.token_urlsafe(32)}"
@@ -59,24 +61,31 @@ def make(store: Store, grant: Grant, *, by: str, now: int) -> tuple[str, Token]:
             clouds=names,
             users=grant.users,
             description=grant.description,
-            created_by=by,
-            created_at=now,
+            created_by=asked.actor,
+            created_at=asked.at,
             expires_at=grant.expires_at,
         )
         rows.save(writing, tables.tokens, [rows.to_row(token) | {"role": token.role.value}], topic="tokens")
+        granted: Row = {"role": token.role.value, "clouds": list(token.clouds), "users": list(token.users)}
+        granted |= {"expires_at": token.expires_at, "description": token.description}
+        journal.ADMIN.record(writing, [replace(asked, noun="token", name=token.id, after=granted)])
     return text, token
 
 
-def revoke(store: Store, token_id: str, now: int) -> Token:
+def revoke(store: Store, token_id: str, asked: Entry) -> Token:
     """End a token for good; one that was revoked before stays as it is. Raises NotFound."""
     with store.writing() as writing:
         token = find(writing.connection, token_id)
         if token.revoked_at is not None:
             return token
-        values = {"revoked_at": now, "revision": writing.index}
+        values = {"revoked_at": asked.at, "revision": writing.index}
         writing.connection.execute(update(tables.tokens).where(tables.tokens.c.id == token_id).values(values))
         writing.touch("tokens")
-        return replace(token, revoked_at=now)
+        ended = {"revoked_at": asked.at}
+        journal.ADMIN.record(
+            writing, [replace(asked, noun="token", name=token_id, before={"revoked_at": None}, after=ended)]
+        )
+        return replace(token, revoked_at=asked.at)
 
 
 def find(connection: Connection, token_id: str) -> Token:

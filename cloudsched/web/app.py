@@ -18,6 +18,7 @@ from cloudsched.web.guard import Pauses
 from cloudsched.web.keyring import Keyring
 from cloudsched.web.log import NO_SNIFFING, RequestLog, request_id
 from cloudsched.web.negotiate import TEXT
+from cloudsched.web.notes import Notes
 from cloudsched.web.operations import Operations
 from cloudsched.web.permissions import Permissions
 from cloudsched.web.ready import Reads
@@ -90,8 +91,9 @@ def gate(daemon: str, store: Store, settings: Global) -> Gate:
         Role(settings.admin_socket_role) if daemon == "admin" and settings.admin_socket_role != "none" else None
     )
     keyring = Keyring(store, read_token(settings.admin_token_file)) if mode == "token" else None
+    notes = Notes(store.directory / "notes" / f"{daemon}.jsonl")
     trust = Trust(frozenset(map(plain_address, settings.trusted_proxies)), socket_role)
-    return Gate(Auth(mode, keyring, trust, Limits(Rate(settings.rate_limit))), Permissions(store))
+    return Gate(Auth(mode, keyring, trust, Limits(Rate(settings.rate_limit)), notes), Permissions(store))
 
 
 def shared_routes(daemon: str, store: Store, settings: Global, traffic: Traffic) -> dict[str, object]:

@@ -21,7 +21,8 @@ from cloudsched.errors import Forbidden
 from cloudsched.model.access import Caller, Role
 from cloudsched.web import contract
 from cloudsched.web.guard import UID, Pauses
-from cloudsched.web.keyring import Keyring, Refusal
+from cloudsched.web.keyring import FIRST, Keyring, Refusal
+from cloudsched.web.notes import Notes
 from cloudsched.web.routing import raw_path
 from cloudsched.web.throttle import Failures, Rate, client_key, plain_address
 
@@ -79,10 +80,15 @@ class Auth:
     """
 
     def __init__(
-        self, mode: str, keyring: Keyring | None = None, trust: Trust = Trust(), limits: Limits | None = None
+        self,
+        mode: str,
+        keyring: Keyring | None = None,
+        trust: Trust = Trust(),
+        limits: Limits | None = None,
+        notes: Notes | None = None,
     ) -> None:
         self._mode, self._keyring = mode, keyring
-        self._trust, self._limits = trust, limits or Limits()
+        self._trust, self._limits, self._notes = trust, limits or Limits(), notes
         if mode == "token" and keyring is None:
             raise ValueError("mode token needs a keyring")
 
@@ -101,7 +107,7 @@ class Auth:
         peer = str(req.remote_addr)
         proxied = self._trust.is_proxy(peer)
         address = _told_address(req, peer) if proxied else peer
-        req.context.actor = f"{NOBODY.name}@{address}"
+        req.context.address, req.context.actor = address, f"{NOBODY.name}@{address}"
         req.context.caller = caller = self._caller(req, address, proxied=proxied)
         req.context.actor = f"{caller.name}@{address}"
         if caller is not NOBODY:
@@ -150,10 +156,14 @@ class Auth:
         if isinstance(found, Refusal):
             # A proxy's connections carry everybody's requests.
             raise self._refused(found, address, "" if proxied else str(req.env.get("REMOTE_PORT", "")))
+        if self._notes is not None and found.name != FIRST:
+            self._notes.used(found.name, address)
         return found
 
     def _refused(self, refusal: Refusal, address: str, port: str) -> falcon.HTTPError:
         limits = self._limits
+        if self._notes is not None:
+            self._notes.refused(refusal.word, refusal.token, address)
         wait_seconds = limits.failures.add(client_key(address), limits.clock())
         if port:
             limits.pauses.connection(address, port)

@@ -49,6 +49,12 @@ def _add_tokens() -> None:
         sa.Column("revision", big, nullable=False),
     )
     op.create_index("ix_tokens_revision", "tokens", ["revision"])
+    op.create_table(
+        "token_uses",
+        sa.Column("token", sa.Text, primary_key=True, nullable=False),
+        sa.Column("used_at", big, nullable=False),
+        sa.Column("address", sa.Text, nullable=False),
+    )
 
 
 def _chain(name: str) -> None:
