@@ -51,6 +51,9 @@ OPTIONS = (
     Option("-t", "--reload-target-alias", "", "Reload the target cloud alias file"),
     Option("-y", "--list-alias", "", "List the target cloud aliases"),
     Option("-v", "--vm-allocation", "NUM", "Change how many VMs a cloud may have. Requires -c"),
+    Option(
+        "", "--journal", "", "Show the journal: of all, a cloud (-c), a VM (-c -n) or a user (-u); the last -b entries"
+    ),
     Option("", "--token-create", "ROLE", "Make a token [reader, operator, admin] and print it, once", _ROLES),
     Option("", "--token-clouds", "NAMES", "Limit the new token to these clouds, separated by commas"),
     Option("", "--token-users", "NAMES", "Limit the new token to what is these users'"),
@@ -197,6 +200,15 @@ CASES = (
         "description={token_description}",
         "Made a token with the role {token_create}.",
     ),
+    Case(
+        "journal",
+        "cloud vm_id",
+        "GET /clouds/{cloud}/vms/{vm_id}/journal limit={number}",
+        "Showed the journal of VM: {vm_id} on: {cloud}",
+    ),
+    Case("journal", "cloud", "GET /clouds/{cloud}/journal limit={number}", "Showed the journal of cloud: {cloud}"),
+    Case("journal", "user", "GET /users/{user}/journal limit={number}", "Showed the journal of user: {user}"),
+    Case("journal", "", "GET /journal limit={number}", "Showed the journal."),
     Case("token_list", "", "GET /tokens", "Listed the tokens."),
     Case("token_revoke", "", "DELETE /tokens/{token_revoke}", "Revoked the token {token_revoke}."),
 )
