@@ -37,6 +37,14 @@ NEEDS_INIT = {
     "systemctl restart munin-node": "nothing but a booted systemd starts services",
     "systemctl enable --now cloudsched cloudsched-admin cloudsched-info": "its other half, enabling, is run",
 }
+FOR_EXAMPLE = {
+    "3f9ad0c1b27e": "$(.venv/bin/cloud_admin --token-list | awk '/night shift/{print $1}')",
+    "admin:57:5c0f6f3f4bb1f8a1d2a0f3c6f5dd2e9b7f4a08c1f3a6ce4e0d3c9a56b21f7e88": (
+        "$(.venv/bin/cloud_scheduler journal verify | tail -1)"
+    ),
+}
+"""Names that are made when they are needed, as the pages have them, and what they are here."""
+
 INSTEAD = {"systemctl enable --now": "systemctl enable"}
 
 CLOUDS = "".join(
@@ -106,6 +114,8 @@ def _line(command: str, ports: dict[str, int]) -> str:
     """A command as the script runs it: with this installation's ports, and those that serve ended once they do."""
     for name, port in (("info", 8111), ("admin", 8112)):
         command = command.replace(f"127.0.0.1:{port}", f"127.0.0.1:{ports.get(name, port)}")
+    for example, here in FOR_EXAMPLE.items():
+        command = command.replace(example, here)
     quoted = "'" + command.replace("'", "'\\''") + "'"
     if SERVES.search(command):
         said = "served.$RANDOM"

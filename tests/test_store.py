@@ -269,7 +269,7 @@ def test_an_old_engine_is_stopped_by_a_new_one(store: Store) -> None:
         ("user:secret@host", ConfigError, r"^database_url is not an SQLAlchemy URL such as sqlite:////var/lib/x.db.$"),
         ("sqlite://", ConfigError, "must name a file"),
         ("sqlite:///:memory:", ConfigError, "must name a file"),
-        ("cobol://host/x", ConfigError, "does not know"),
+        ("cobol://host/x", ConfigError, "must be of SQLite or PostgreSQL"),
         ("mysql+mysqldb://host/x", ConfigError, "must be of SQLite or PostgreSQL"),
         ("postgresql+psycopg2://host/x", MissingExtra, "postgresql"),
     ],

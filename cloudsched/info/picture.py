@@ -368,6 +368,7 @@ class Pictures:
     def _wait_for_rest(self) -> None:
         self._was_asked = False
         self._timer = threading.Timer(REST_SECONDS, self._rest_now)
+        self._timer.name = "memory-rest"
         self._timer.daemon = True
         self._timer.start()
 

@@ -63,7 +63,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     for name in filter(None, files):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_bytes((ROOT / name).read_bytes())
-    build = venv(home / "build", "setuptools>=77", "wheel")
+    build = venv(home / "build", "setuptools>=77", "wheel", "pyyaml>=6")
     make = "from setuptools import build_meta; print(build_meta.build_{}({!r}))"
     run(build / "python", "-W", "error::DeprecationWarning", "-c", make.format("sdist", str(home)), where=copy)
     (sdist,) = home.glob("*.tar.gz")
