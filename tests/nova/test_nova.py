@@ -7,6 +7,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -218,7 +219,8 @@ def _booted(cloud: OpenStackCloud) -> object:
 
 def test_an_application_credential_boots_vms(make: Make, nova_site: Services) -> None:
     api = nova_site.as_user()
-    secret = api.identity.create_application_credential(user=api.current_user_id, name=f"test-{uuid.uuid4()}")
+    about = {"name": f"test-{uuid.uuid4()}", "expires_at": "2099-01-01T00:00:00.000000"}
+    secret = api.identity.create_application_credential(user=api.current_user_id, **about)
     options = nova_site.login() | {
         "application_credential_id": secret.id,
         "application_credential_secret": secret.secret,
@@ -228,6 +230,7 @@ def test_an_application_credential_boots_vms(make: Make, nova_site: Services) ->
     (vm,) = settled(cloud, 1)
     assert cloud.destroy([vm.id])[0].error is None
     eventually(lambda: cloud.vms() == [], "it is gone")
+    assert cloud.credentials_expire_at() == datetime(2099, 1, 1, tzinfo=UTC).timestamp()
 
 
 def test_a_server_of_another_scheduler_is_taken_over(make: Make, nova_site: Services) -> None:
