@@ -66,7 +66,7 @@ def test_a_difference_is_shown_and_counted(tmp_path: Path) -> None:
 def test_an_interrupted_run_leaves_nothing(signum: signal.Signals, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    process = _start(_copy(tmp_path / "copy", "$ cloud_status -o\n5\n\n$ sleep 1\n\n$ sleep 5\n"), scratch)
+    process = _start(_copy(tmp_path / "copy", "$ cloud_status -o\n5\n\n" + "$ sleep 1\n\n" * 100), scratch)
     assert process.stdout is not None
     while process.stdout.readline() != "$ sleep 1\n":
         assert process.poll() is None

@@ -80,7 +80,9 @@ def test_a_full_cloud_keeps_what_it_has_room_for_and_is_asked_no_more(world: Wor
     listed(built, cloud)
     assert cloud.boots == asked, "the refusal is remembered"
     world.submit(1)
-    built.until(lambda: len(world.jobs(JobStatus.RUNNING)) == 3, "elsewhere there is room")
+    # The batch system knows no target clouds: any of the jobs may take the new VM, and then another one is booted.
+    built.until(lambda: len(world.jobs(JobStatus.RUNNING)) > 2, "elsewhere there is room")
+    assert "cheetah" in world.recorded().values()
 
 
 @pytest.mark.parametrize("error", [Transient("500 Internal Server Error"), Outage("connection refused")])

@@ -371,7 +371,7 @@ def test_a_drain_of_the_pools_administrator_is_his(pool: CondorPool, make: Make,
 def test_nobody_but_us_may_drain_a_vm(pool: CondorPool, make: Make, cloud: LocalCloud) -> None:
     ours = make(collector=pool.collector, domain=DOMAIN, key=read_key(pool.key_file))
     vm = boot(cloud, ours, "vm-own")
-    eventually(ours.machines, "the VM joins")
+    eventually(lambda: slots_of(ours, vm.uid), "the VM joins")
     stranger = make(collector=pool.collector, domain=DOMAIN, key=SigningKey("POOL", b"another key"))
     (outcome,) = stranger.retire([vm])
     assert outcome.error != ""
