@@ -31,7 +31,7 @@ from cloudsched.model.jobs import Job, JobDelta, JobStatus
 from cloudsched.model.vms import VM
 from cloudsched.model.wishes import Operation
 from cloudsched.policy import plan as make_plan
-from cloudsched.store import Store, clouds, jobs, operations, verbs, vms
+from cloudsched.store import Store, clouds, jobs, operations, verbs, vms, wishes
 
 DEADLINE_SECONDS = 300.0
 RUN_SECONDS = 60
@@ -140,7 +140,7 @@ class World:
     def submit(self, count: int = 1, *lines: str, owner: str = "alice") -> Operation:
         """Wish for jobs."""
         text = "\n".join(["executable = /bin/true", *lines, f"queue {count}"])
-        return verbs.wish_submit(self.store, verbs.By("tester"), owner, text, "/tmp")
+        return verbs.wish_submit(self.store, wishes.By("tester"), owner, text, "/tmp")
 
     def vms(self) -> list[VM]:
         """Every VM on record."""

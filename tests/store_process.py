@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from cloudsched.model.wishes import Aspect
-from cloudsched.store import Store, dump, limits, locks, verbs, vms
+from cloudsched.store import Store, dump, limits, locks, verbs, vms, wishes
 
 
 def opened(directory: str) -> Store:
@@ -52,7 +52,7 @@ def limit(directory: str, vms_: str) -> None:
 
 def wish(directory: str, _argument: str) -> None:
     """Record one wish."""
-    verbs.wish_setting(opened(directory), verbs.By("other"), Aspect.RECONFIG)
+    verbs.wish_setting(opened(directory), wishes.By("other"), Aspect.RECONFIG)
 
 
 def load(directory: str, path: str) -> None:

@@ -15,7 +15,7 @@ from cloudsched.admin import create_app
 from cloudsched.admin.waiting import Waiting
 from cloudsched.errors import StateUnavailable
 from cloudsched.model.wishes import Aspect, Operation, OutcomeState
-from cloudsched.store import Store, operations, place, verbs
+from cloudsched.store import Store, operations, place, verbs, wishes
 
 RETIRE = "/clouds/mouse/vms/testvm?action=force_retire"
 
@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def wish(store: Store) -> Operation:
-    return verbs.wish_vm(store, verbs.By("test"), "mouse", "testvm", Aspect.RETIRE)
+    return verbs.wish_vm(store, wishes.By("test"), "mouse", "testvm", Aspect.RETIRE)
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -45,12 +45,13 @@ from cloudsched.store import (
     verbs,
     vm_failures,
     vms,
+    wishes,
 )
 from cloudsched.store.document import KINDS
 from cloudsched.store.tokens import Grant
 from cloudsched.web.keyring import Keyring, Refusal
 
-BY = verbs.By("root", "request-1", "because", 100)
+BY = wishes.By("root", "request-1", "because", 100)
 SHAPE = Shape("alice", req_ami={"default": "i", "c": "j"}, maximum_price=0.5, target_clouds=("a", "b"))
 SPEC = {"executable": "/bin/run", "arguments": ["$(Cluster)", "ü"], "environment": {"PASSWORD": "hunter2"}}
 DOC = Path(__file__).parent.parent / "docs" / "state-format.md"

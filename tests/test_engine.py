@@ -14,9 +14,9 @@ from cloudsched.model.clouds import BootOutcome, BootRequest, DestroyOutcome, Ob
 from cloudsched.model.jobs import JobStatus
 from cloudsched.model.snapshot import HEARTBEATS
 from cloudsched.model.wishes import Aspect
-from cloudsched.store import Store, audit, heartbeats, limits, tables, verbs, vms
+from cloudsched.store import Store, audit, heartbeats, limits, tables, verbs, vms, wishes
 
-BY = verbs.By("tester")
+BY = wishes.By("tester")
 
 
 @dataclass

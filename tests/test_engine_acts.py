@@ -16,9 +16,9 @@ from cloudsched.model.clouds import ObservedVM, VMStatus
 from cloudsched.model.jobs import JobStatus
 from cloudsched.model.journal import Entry, EntryKind
 from cloudsched.model.wishes import Aspect
-from cloudsched.store import Store, audit, journal, limits, verbs
+from cloudsched.store import Store, audit, journal, limits, verbs, wishes
 
-BY = verbs.By("tester")
+BY = wishes.By("tester")
 
 
 @pytest.fixture

@@ -29,9 +29,9 @@ from cloudsched.model.clouds import BootOutcome, BootRequest, DestroyOutcome, Ob
 from cloudsched.model.jobs import JobStatus
 from cloudsched.model.wishes import Aspect
 from cloudsched.render import failures
-from cloudsched.store import Store, jobs, tables, verbs
+from cloudsched.store import Store, jobs, tables, verbs, wishes
 
-BY = verbs.By("tester")
+BY = wishes.By("tester")
 LITERALS = {
     QuotaExceeded: "Resource Availability / Quota Problem",
     BadRequirement: "Other VM Create Error",

@@ -18,9 +18,9 @@ from cloudsched.engine.scheduler import Options, Scheduler
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import JobStatus
 from cloudsched.model.wishes import Aspect, Operation
-from cloudsched.store import clouds, jobs, limits, operations, verbs, vms
+from cloudsched.store import clouds, jobs, limits, operations, verbs, vms, wishes
 
-BY = verbs.By("tester")
+BY = wishes.By("tester")
 DEADLINE_SECONDS = 300.0
 CLOUDS = """[mouse]
 cloud_type: fake

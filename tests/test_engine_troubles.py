@@ -16,9 +16,9 @@ from cloudsched.errors import CloudError, CredentialRefused, Outage, Transient
 from cloudsched.model.clouds import BootOutcome, BootRequest, DestroyOutcome, ObservedVM
 from cloudsched.model.jobs import JobStatus
 from cloudsched.model.troubles import CloudCall, TroubleKind, state
-from cloudsched.store import Store, verbs
+from cloudsched.store import Store, verbs, wishes
 
-BY = verbs.By("tester")
+BY = wishes.By("tester")
 
 
 @dataclass

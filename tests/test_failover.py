@@ -35,7 +35,7 @@ from whole_bench import Site, a_site, eventually, stopped
 
 from cloudsched.errors import StateHeld, StateTakenOver, StateUnavailable
 from cloudsched.model.wishes import Aspect
-from cloudsched.store import Store, operations, place, polls, verbs
+from cloudsched.store import Store, operations, place, polls, verbs, wishes
 
 KILLS = 100 if os.environ.get("CLOUDSCHED_SOAK") == "1" else 5
 SECONDS = 100.0
@@ -190,7 +190,7 @@ def test_an_engine_whose_server_restarts_goes_on(tmp_path: Path) -> None:
             server.start()
             assert eventually(lambda: reached(store), "the server is back", SECONDS)
             assert engine(store) == pid
-            made = verbs.wish_setting(store, verbs.By("tester"), Aspect.LOG_LEVEL, "DEBUG")
+            made = verbs.wish_setting(store, wishes.By("tester"), Aspect.LOG_LEVEL, "DEBUG")
             eventually(lambda: operations.read(store, made.id).state == "done", "it acts again", SECONDS)
         assert stopped(scheduler) == 0
         assert "Traceback" not in site.log() + log(site)
@@ -257,6 +257,6 @@ def test_a_writer_stopped_in_its_transaction_keeps_nobody_out(tmp_path: Path, mo
     with closing(stuck), closing(Store.open(url, tmp_path / "other")) as other:
         with pytest.raises(StateUnavailable), stuck.writing():
             began = time.monotonic()
-            verbs.wish_setting(other, verbs.By("tester"), Aspect.LOG_LEVEL, "DEBUG")
+            verbs.wish_setting(other, wishes.By("tester"), Aspect.LOG_LEVEL, "DEBUG")
             assert time.monotonic() - began < SECONDS
         assert stuck.state().wishes == stuck.state().index

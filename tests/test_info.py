@@ -22,7 +22,7 @@ from cloudsched.info.picture import MOST_ASKED
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import Job, Shape
 from cloudsched.model.vms import VM
-from cloudsched.store import Store, clouds, jobs, verbs, vms
+from cloudsched.store import Store, clouds, jobs, verbs, vms, wishes
 
 JSON = {"Accept": "application/json"}
 BOTH_FORMS = (
@@ -156,7 +156,7 @@ def test_etag_is_the_state_index_of_what_the_page_depends_on(served: tuple[Clien
     first = client.get("/clusters.json")
     assert first.headers["ETag"] == f'"{store.state().index}"'
     assert first.headers["X-State-Index"] == str(store.state().index)
-    verbs.wish_enabled(store, verbs.By("test"), "mouse", False)
+    verbs.wish_enabled(store, wishes.By("test"), "mouse", False)
     again = client.get("/clusters.json", headers={"If-None-Match": first.headers["ETag"]})
     assert (again.status_int, again.body, again.headers["ETag"]) == (304, b"", first.headers["ETag"])
     _touch_vm(store, "Running")
@@ -335,6 +335,6 @@ def test_token_guards_every_url_when_asked_to(tmp_path: Path) -> None:
 
 def test_operations_are_readable_here_too(served: tuple[Client, Store]) -> None:
     client, store = served
-    operation = verbs.wish_enabled(store, verbs.By("test"), "mouse", False)
+    operation = verbs.wish_enabled(store, wishes.By("test"), "mouse", False)
     assert client.get(f"/operations/{operation.id}", headers=JSON).json["verb"] == "disable"
     assert client.get("/operations/999").status_int == 404

@@ -21,7 +21,7 @@ from cloudsched.info.picture import FEW, MOST_UNREAD, PUBLISH_SECONDS, Page, Pic
 from cloudsched.info.queue import FAILING, Queue, by_reason, by_user, groups
 from cloudsched.render import documents, failures
 from cloudsched.render import jobs as render_jobs
-from cloudsched.store import Store, jobs, machines, retention, rows, tables, verbs, vms
+from cloudsched.store import Store, jobs, machines, retention, rows, tables, verbs, vms, wishes
 from cloudsched.store.glance import LOOK_SECONDS
 
 DEADLINE_SECONDS = 30
@@ -68,7 +68,7 @@ def test_verb_is_published_at_once_with_everything_before_it(store: Store) -> No
     pictures = Pictures(store, Clock())
     pictures.current()
     _set_status(store, "Running")
-    verbs.wish_enabled(store, verbs.By("test"), "mouse", False)
+    verbs.wish_enabled(store, wishes.By("test"), "mouse", False)
     picture = pictures.current()
     assert _status(picture) == "Running"
     assert picture.index == store.state().index
@@ -346,7 +346,7 @@ def test_readers_never_see_the_index_go_back(store: Store) -> None:
         thread.start()
     for number in range(20):
         _set_status(store, str(number))
-        operation = verbs.wish_enabled(store, verbs.By("test"), "mouse", number % 2 == 0)
+        operation = verbs.wish_enabled(store, wishes.By("test"), "mouse", number % 2 == 0)
         assert operation.id
         assert pictures.current().index == store.state().index
     stop.set()

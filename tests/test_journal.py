@@ -20,11 +20,11 @@ from cloudsched.model.journal import Checked, Entry, EntryKind, Noted
 from cloudsched.model.vms import VM
 from cloudsched.model.wishes import Aspect, Outcome, OutcomeState
 from cloudsched.render import journal as words
-from cloudsched.store import Store, audit, clouds, jobs, journal, limits, operations, tables, verbs, vms
+from cloudsched.store import Store, audit, clouds, jobs, journal, limits, operations, tables, verbs, vms, wishes
 from cloudsched.store.retention import prune_engine, prune_operations
 
 DAY = 86400
-BY = verbs.By("root@192.0.2.7", "request-1", "because", at=1000, address="192.0.2.7")
+BY = wishes.By("root@192.0.2.7", "request-1", "because", at=1000, address="192.0.2.7")
 SECRET = "executable = /bin/run\nenvironment = PASSWORD=swordfish\nqueue\n"
 
 

@@ -16,12 +16,12 @@ from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import Job, Shape
 from cloudsched.model.vms import VM
 from cloudsched.model.wishes import Aspect, OutcomeState
-from cloudsched.store import Store, clouds, jobs, journal, operations, verbs, vms
+from cloudsched.store import Store, clouds, jobs, journal, operations, verbs, vms, wishes
 
 ODD = "test/name?x#y 100%"
 ODD_URL = "test%2Fname%3Fx%23y%20100%25"
-ALICE = verbs.By("alice@192.0.2.7", "req-alice", "maintenance", at=1000, address="192.0.2.7")
-BOB = verbs.By("bob@192.0.2.8", "req-bob", at=2000, address="192.0.2.8")
+ALICE = wishes.By("alice@192.0.2.7", "req-alice", "maintenance", at=1000, address="192.0.2.7")
+BOB = wishes.By("bob@192.0.2.8", "req-bob", at=2000, address="192.0.2.8")
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from cloudsched.model.vms import VM
 from cloudsched.policy.idleness import idle_cores
 from cloudsched.render import metrics
 from cloudsched.render.metrics import Facts
-from cloudsched.store import Store, clouds, history, tallies, verbs, vms
+from cloudsched.store import Store, clouds, history, tallies, verbs, vms, wishes
 from cloudsched.web.traffic import Traffic
 
 JSON = {"Accept": "application/json"}
@@ -76,7 +76,7 @@ def test_text_and_json_have_the_same_figures(served: tuple[Client, Store]) -> No
 
 def test_figures_are_those_of_the_state(served: tuple[Client, Store]) -> None:
     client, store = served
-    verbs.wish_enabled(store, verbs.By("root"), "mouse", False)
+    verbs.wish_enabled(store, wishes.By("root"), "mouse", False)
     figures = of_text(client.get("/metrics").text)
     total = sum(value for (name, _), value in figures.items() if name == "cloudsched_vms")
     assert total == int(client.get("/vms?metric=total").text) == len(golden().vms)
@@ -312,7 +312,7 @@ def test_engine_counts_real_boots_and_failures(tmp_path: Path) -> None:
         directory = tmp_path / "state"
         store = databases.open_store(directory)
         for cloud in ("good", "broken"):
-            verbs.wish_submit(store, verbs.By("me"), "root", job.format(cloud), str(tmp_path))
+            verbs.wish_submit(store, wishes.By("me"), "root", job.format(cloud), str(tmp_path))
         expected = {(BOOTS, "good"), (BOOTS, "broken"), ("cloudsched_boot_seconds", "good", "sum")}
         wait_for(lambda: expected | {("cloudsched_job_wait_seconds", "sum")} <= tallied(store).keys())
         wait_for(lambda: any(key[:2] == (BOOT_FAILURES, "broken") for key in tallied(store)))

@@ -21,7 +21,7 @@ from cloudsched.model.jobs import JobStatus
 from cloudsched.model.proxies import Proxy
 from cloudsched.model.wishes import Aspect, OutcomeState
 from cloudsched.policy import proxies as policy
-from cloudsched.store import Store, verbs
+from cloudsched.store import Store, verbs, wishes
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 DAY = 86400
@@ -215,7 +215,7 @@ def looked(world: World, proxies: Proxies, aspect: Aspect) -> None:
 
 
 def refreshed(world: World, built: Built, aspect: Aspect) -> tuple[OutcomeState, dict[str, Any]]:
-    operation = verbs.wish_proxy(world.store, verbs.By("tester"), ME, aspect)
+    operation = verbs.wish_proxy(world.store, wishes.By("tester"), ME, aspect)
     built.until(lambda: world.done(operation), "the wish is settled")
     outcome = world.done(operation).targets[0].outcome  # type: ignore[union-attr]
     assert outcome is not None
@@ -264,7 +264,7 @@ def test_the_copies_of_vms_that_are_gone_are_deleted(world: World, proxy: Path) 
     copy = Path(world.vm().proxy_file or "")
     looked(world, proxies, Aspect.VM_PROXY)
     assert copy.exists()
-    verbs.wish_vms(world.store, verbs.By("tester"), "mouse", Aspect.SHUTDOWN, None)
+    verbs.wish_vms(world.store, wishes.By("tester"), "mouse", Aspect.SHUTDOWN, None)
     uid = copy.name
     built.until(lambda: uid not in {vm.uid for vm in world.vms()}, "the VM is gone")
     looked(world, proxies, Aspect.VM_PROXY)

@@ -17,7 +17,7 @@ from cloudsched.model.vms import VM
 from cloudsched.render import plots, status
 from cloudsched.render.fleet import fleet
 from cloudsched.render.status import Status
-from cloudsched.store import Store, history, verbs
+from cloudsched.store import Store, history, verbs, wishes
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"}
 EVIL = "<script>alert(1)</script>&\"'`\n</td>"
@@ -71,7 +71,7 @@ def test_browsers_get_the_page_and_nobody_else(served: tuple[Client, Store]) -> 
 
 def test_page_shows_fleet_queue_and_failures(served: tuple[Client, Store]) -> None:
     client, store = served
-    verbs.wish_enabled(store, verbs.By("someone@127.0.0.1"), "mouse", False)
+    verbs.wish_enabled(store, wishes.By("someone@127.0.0.1"), "mouse", False)
     text = client.get("/", headers=BROWSER).text
     for word in ("test/name?x#y", "mouse", "alice", "Scheduler", "disable", "History", "State index"):
         assert word in text, word
@@ -88,7 +88,7 @@ def test_page_is_304_until_index_or_minute_moves(served: tuple[Client, Store]) -
         history.record_minute(writing, int(time.time() // 60), {"vms": 1.0})
     moved = client.get("/", headers=BROWSER | {"If-None-Match": tag})
     assert moved.status_int == 200
-    verbs.wish_enabled(store, verbs.By("x"), "mouse", True)
+    verbs.wish_enabled(store, wishes.By("x"), "mouse", True)
     last = client.get("/", headers=BROWSER | {"If-None-Match": moved.headers["ETag"]})
     assert last.status_int == 200
 

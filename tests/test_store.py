@@ -35,6 +35,7 @@ from cloudsched.store import (
     tables,
     verbs,
     vms,
+    wishes,
 )
 from cloudsched.store.snapshot import Seen, SnapshotReader
 from cloudsched.store.watch import Watch
@@ -88,7 +89,7 @@ def test_jobs_and_their_shapes_raise_only_their_topics(store: Store) -> None:
 
 
 def test_a_wish_raises_wishes_and_verbs(store: Store) -> None:
-    verbs.wish_setting(store, verbs.By("op"), Aspect.RECONFIG)
+    verbs.wish_setting(store, wishes.By("op"), Aspect.RECONFIG)
     row = store.state()
     assert (row.index, row.wishes, row.verbs, row.outcomes) == (2, 2, 2, 1)
 

@@ -15,12 +15,12 @@ from cloudsched.model.adapters import QueuedJob
 from cloudsched.model.jobs import Job, Shape
 from cloudsched.model.vms import VM
 from cloudsched.model.wishes import Aspect, OutcomeState
-from cloudsched.store import Store, dump, jobs, limits, operations, verbs, vms
+from cloudsched.store import Store, dump, jobs, limits, operations, verbs, vms, wishes
 from cloudsched.store.queue import SQLQueue
 from cloudsched.store.watch import Watch
 
 pytestmark = pytest.mark.real
-BY = verbs.By("root", at=1000)
+BY = wishes.By("root", at=1000)
 
 
 @pytest.fixture

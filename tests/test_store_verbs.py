@@ -13,11 +13,11 @@ from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import Job, Shape
 from cloudsched.model.vms import VM
 from cloudsched.model.wishes import Aspect, Operation, Outcome, OutcomeState, Wish
-from cloudsched.store import Store, clouds, jobs, limits, operations, rows, tables, verbs, vms
+from cloudsched.store import Store, clouds, jobs, limits, operations, rows, tables, verbs, vms, wishes
 from cloudsched.store.retention import prune_engine, prune_operations
 
 DAY = 86400
-BY = verbs.By("root", "request-1", "because", at=1000)
+BY = wishes.By("root", "request-1", "because", at=1000)
 NAMES = ["test/name?x#y 100%", "ü 'quoted\" name", "."]
 
 
@@ -258,7 +258,7 @@ def test_no_number_is_given_twice_after_a_quiet_month(fleet: Store) -> None:
     made = verbs.wish_vms(fleet, BY, "mouse", Aspect.RETIRE, None)
     for target in made.targets:
         settle(fleet, target.wish.id)
-    later = verbs.By("root", at=1000 + 60 * DAY)
+    later = wishes.By("root", at=1000 + 60 * DAY)
     again = verbs.wish_vm(fleet, later, "mouse", "i-2", Aspect.RETIRE)
     assert again.id == made.id + 1
     assert again.targets[0].wish.id == made.targets[-1].wish.id + 1

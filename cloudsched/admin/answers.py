@@ -13,7 +13,7 @@ from cloudsched.errors import NotFound, StateError
 from cloudsched.model.wishes import Operation, OutcomeState, Target
 from cloudsched.render.verbs import ACCEPTED, say
 from cloudsched.store import Store, verbs
-from cloudsched.store.verbs import By
+from cloudsched.store.wishes import By
 from cloudsched.web import Request, Response, errors
 from cloudsched.web.negotiate import reply
 from cloudsched.web.operations import operation_document

@@ -7,7 +7,7 @@ import time
 
 from cloudsched.errors import Conflict
 from cloudsched.model.wishes import Aspect
-from cloudsched.store import Store, operations, place, verbs
+from cloudsched.store import Store, operations, place, verbs, wishes
 
 _POLL_SECONDS = 0.05
 
@@ -19,7 +19,7 @@ def ask(store: Store, switch: bool, wait_seconds: float) -> None:
     """
     if place.holder(store) is None:
         raise Conflict("No scheduler runs on this state.", code="no-scheduler")
-    operation = verbs.wish_setting(store, verbs.By(f"uid {os.getuid()} on this host"), Aspect.QUICK_EXIT, switch)
+    operation = verbs.wish_setting(store, wishes.By(f"uid {os.getuid()} on this host"), Aspect.QUICK_EXIT, switch)
     deadline = time.monotonic() + wait_seconds
     while operation.state == "running":
         if time.monotonic() > deadline or place.holder(store) is None:

@@ -16,7 +16,7 @@ from golden_state import load
 from info_app import open_store
 from scheduler_process import daemon, wait_for
 
-from cloudsched.store import Store, heartbeats, history, verbs
+from cloudsched.store import Store, heartbeats, history, verbs, wishes
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome") or ""
 pytestmark = [
@@ -53,8 +53,8 @@ def fill(store: Store) -> None:
             counts |= {"vms_running": counts["vms"] - 3, "jobs_running": 4 + round(18 * day), "jobs_held": 2}
             if not now - 400 < minute < now - 340:
                 history.record_minute(writing, minute, {name: float(value) for name, value in counts.items()})
-    verbs.wish_enabled(store, verbs.By("root"), "cheetah", True)
-    verbs.wish_vm_slots(store, verbs.By("root"), "mouse", 12)
+    verbs.wish_enabled(store, wishes.By("root"), "cheetah", True)
+    verbs.wish_vm_slots(store, wishes.By("root"), "mouse", 12)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_page_loads_without_a_complaint(shown: Shown, tab: Tab) -> None:
 
 def test_page_follows_the_state_and_the_heartbeats(shown: Shown, tab: Tab) -> None:
     before = tab.value("document.querySelector('.index').textContent")
-    verbs.wish_vm_slots(shown.store, verbs.By("root"), "mouse", 13 + int(time.time()) % 1000)
+    verbs.wish_vm_slots(shown.store, wishes.By("root"), "mouse", 13 + int(time.time()) % 1000)
     wait_for(lambda: tab.value("document.querySelector('.index').textContent") != before)
     assert tab.value("document.querySelector('#journal tbody td:nth-child(2)').textContent") == "allocations"
     age = "Number(document.querySelector('#heartbeats tbody tr').cells[2].textContent)"
@@ -108,7 +108,7 @@ def test_page_works_by_keyboard_and_keeps_the_focus(shown: Shown, tab: Tab) -> N
     region = tab.value("document.activeElement.getAttribute('aria-label')")
     assert region == "Clouds and their VMs by state"
     before = tab.value("document.querySelector('.index').textContent")
-    verbs.wish_vm_slots(shown.store, verbs.By("root"), "mouse", 2000 + int(time.time()) % 1000)
+    verbs.wish_vm_slots(shown.store, wishes.By("root"), "mouse", 2000 + int(time.time()) % 1000)
     wait_for(lambda: tab.value("document.querySelector('.index').textContent") != before)
     assert tab.value("document.activeElement.getAttribute('aria-label')") == region
 

@@ -20,7 +20,7 @@ from engine_bench import World
 from cloudsched.model.jobs import JobStatus
 from cloudsched.model.wishes import Aspect, OutcomeState
 from cloudsched.policy.proxies import ends_at
-from cloudsched.store import Store, verbs
+from cloudsched.store import Store, verbs, wishes
 from tests.real.debs import unpacked
 from tests.whole_bench import Site, a_site, eventually
 
@@ -159,7 +159,7 @@ def submitted(made: World, server: MyProxy, proxy: Path, **changes: str) -> Any:
 
 
 def refreshed(made: World, built: Any, aspect: Aspect) -> tuple[OutcomeState, dict[str, Any]]:
-    operation = verbs.wish_proxy(made.store, verbs.By("tester"), ME, aspect)
+    operation = verbs.wish_proxy(made.store, wishes.By("tester"), ME, aspect)
     done = built.until(lambda: made.done(operation), "the wish is settled")
     return done.targets[0].outcome.state, dict(done.targets[0].outcome.detail)
 
