@@ -1,4 +1,4 @@
-"""`cloud_job`: submits jobs, shows them, and holds, releases or removes them."""
+"""`cloud_job`: submits jobs, shows and explains them, and holds, releases or removes them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _USER = slice(21, 36)
 def parser() -> argparse.ArgumentParser:
     """The command line of `cloud_job`."""
     top = argparse.ArgumentParser(
-        prog="cloud_job", description="Submit, list and show jobs; hold, release or remove them."
+        prog="cloud_job", description="Submit, list, show and explain jobs; hold, release or remove them."
     )
     top.add_argument("--version", action="version", version=f"cloud_job {__version__}")
     top.add_argument("-f", "--config-file", metavar="FILE", help="read this configuration file")
@@ -43,6 +43,9 @@ def parser() -> argparse.ArgumentParser:
     show = commands.add_parser("show", help="show one job")
     show.add_argument("-j", "--json", action="store_true", help="everything known about it, as JSON")
     show.add_argument("id", metavar="ID", help="a job's full id, or CLUSTER.PROC")
+    explain = commands.add_parser("explain", help="say why a job waits, and how each cloud stands to it")
+    explain.add_argument("-j", "--json", action="store_true", help="the same as JSON")
+    explain.add_argument("id", metavar="ID", help="a job's full id, or CLUSTER.PROC")
     for verb in ("hold", "release", "remove"):
         command = commands.add_parser(verb, help=f"{verb} jobs")
         command.add_argument("ids", metavar="ID", nargs="+", help="a job's full id, or CLUSTER.PROC")
@@ -116,6 +119,11 @@ def show(client: Client, arguments: argparse.Namespace) -> bool:
     return _show(client.send("GET", ["jobs", arguments.id + (".json" if arguments.json else "")]))
 
 
+def explain(client: Client, arguments: argparse.Namespace) -> bool:
+    """Print why one job waits, or how it stands."""
+    return _show(client.send("GET", ["jobs", arguments.id, "explain.json" if arguments.json else "explain"]))
+
+
 def act(client: Client, arguments: argparse.Namespace) -> bool:
     """Hold, release or remove each job named; true when all of it was done or accepted."""
     reason = {"reason": arguments.reason} if arguments.reason else {}
@@ -139,6 +147,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Client, argparse.Namespace], bool]]] = 
     "submit": ("admin", submit),
     "list": ("info", listed),
     "show": ("info", show),
+    "explain": ("info", explain),
     "hold": ("admin", act),
     "release": ("admin", act),
     "remove": ("admin", act),

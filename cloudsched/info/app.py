@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from cloudsched.config import Config
-from cloudsched.info import clouds, diagnostics, failures, jobs, metrics, monitors, vms
+from cloudsched.info import clouds, diagnostics, explain, failures, jobs, metrics, monitors, vms
 from cloudsched.info.ages import Ages
 from cloudsched.info.page import Fixed, PageOf
 from cloudsched.info.picture import Pictures
@@ -50,6 +50,7 @@ def _routes(store: Store, config: Config, pictures: Pictures) -> dict[str, objec
         "/failures/vms": failures.VMFailures(store),
         "/developer-info": developer,
         "/developer_info": developer,
+        "/jobs/{job}/explain": explain.Explanation(store, config),
         "/thread-heart-beats": monitors.HeartBeats(store, settings),
     }
     one_form: dict[str, object] = {

@@ -23,6 +23,10 @@ class JobStatus(IntEnum):
     ERROR = 6
 
 
+WAITING = frozenset({JobStatus.NEW, JobStatus.IDLE})
+"""The states of jobs that look for a VM."""
+
+
 @dataclass(frozen=True)
 class Shape:
     """Everything about a job that decides which VM it can use: jobs of one shape are interchangeable to the planner.

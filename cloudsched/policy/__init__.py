@@ -17,20 +17,9 @@ The engine turns a Boot into a call and a record with `request.boot_request` and
 from __future__ import annotations
 
 from cloudsched.config.options import Global, JobDefaults
-from cloudsched.model.actions import Action, Plan
+from cloudsched.model.actions import Plan
 from cloudsched.model.snapshot import Snapshot
-from cloudsched.policy.balance import balance
-from cloudsched.policy.boots import allocate
-from cloudsched.policy.connection import connections
-from cloudsched.policy.foresight import foresee
-from cloudsched.policy.machines import slots_by_vm
-from cloudsched.policy.placement import Survey
-from cloudsched.policy.registration import registrations
-from cloudsched.policy.retirement import drains, endings, unneeded
-from cloudsched.policy.schedule import explanations, schedules
-from cloudsched.policy.supply import supply
-from cloudsched.policy.troubles import probes
-from cloudsched.policy.wishes import wishes
+from cloudsched.policy.outlook import look
 
 
 def plan(snapshot: Snapshot, settings: Global, defaults: JobDefaults) -> Plan:
@@ -40,27 +29,4 @@ def plan(snapshot: Snapshot, settings: Global, defaults: JobDefaults) -> Plan:
     cut off anywhere. Nothing on account of jobs before the queue has been read (`jobs_known`), nothing on account
     of machines before they have been (`machines_known`): PARITY 9.2.
     """
-    actions: list[Action] = []
-
-    def then(stage: Plan) -> None:
-        nonlocal snapshot
-        snapshot = foresee(snapshot, stage)
-        actions.extend(stage)
-
-    slots = slots_by_vm(snapshot)
-    then(wishes(snapshot))
-    then(connections(snapshot, settings))
-    then(registrations(snapshot, slots))
-    then(endings(snapshot, settings, slots))
-    then(drains(snapshot, slots))
-    if snapshot.jobs_known:
-        found = supply(snapshot, slots)
-        then(unneeded(snapshot, slots, found.spare))
-        allocation = allocate(snapshot, settings, Survey(snapshot, defaults), found.unserved)
-        boots = allocation.ledger.boots()
-        then(boots)
-        then(probes(snapshot, boots, settings.call_timeout_seconds))
-        then(balance(snapshot, settings, slots, allocation))
-        then(schedules(snapshot, found))
-        then(explanations(snapshot, allocation))
-    return tuple(actions)
+    return look(snapshot, settings, defaults).plan

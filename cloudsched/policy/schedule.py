@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 from cloudsched.model.actions import Explain, Plan, Schedule
+from cloudsched.model.explanations import Standing
+from cloudsched.model.jobs import WAITING
 from cloudsched.model.snapshot import Snapshot
 from cloudsched.policy.boots import Allocation
-from cloudsched.policy.supply import WAITING, Demand, Supply, plannable
+from cloudsched.policy.supply import Demand, Supply, plannable
 
 NO_ROOM = "Insufficient Resources on cloud"
 
@@ -43,16 +45,24 @@ def explanations(snapshot: Snapshot, allocation: Allocation) -> Plan:
 def _reasons(snapshot: Snapshot, allocation: Allocation, demand: Demand) -> list[str]:
     if not snapshot.clouds:
         return ["no cloud is configured"]
-    ledger = allocation.ledger
-    limit = ledger.barred(demand)
+    limit = allocation.ledger.barred(demand)
     if limit:
         return [limit]
+    found = against(allocation, demand)
+    lacks_room = any(each.lacks_room for each in found)
+    return [*([NO_ROOM] if lacks_room else []), *(each.reason for each in found if each.reason)]
+
+
+def against(allocation: Allocation, demand: Demand) -> list[Standing]:
+    """How each cloud that concerns these jobs stands to them, after all promises: first those that lack room."""
+    ledger = allocation.ledger
     verdict = ledger.verdict(demand)
     lacking = {name: ledger.room.lacks(demand.shape, cloud) for name, cloud in verdict.suitable.items()}
-    short = [reason for reason in lacking.values() if reason]
-    kept = [
-        f"room on {name} is kept for {allocation.kept[name]}"
+    full = [Standing(name, reason, lacks_room=True) for name, reason in lacking.items() if reason]
+    kept = allocation.kept
+    able = [
+        Standing(name, f"room on {name} is kept for {kept[name]}" if name in kept else "")
         for name, reason in lacking.items()
-        if not reason and name in allocation.kept
+        if not reason
     ]
-    return [*([NO_ROOM] if short else []), *short, *kept, *(each.reason for each in verdict.rejected)]
+    return [*full, *able, *(Standing(each.cloud, each.reason) for each in verdict.rejected)]

@@ -12,13 +12,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from cloudsched.model.jobs import JobGroup, JobStatus, Shape
+from cloudsched.model.jobs import WAITING, JobGroup, JobStatus, Shape
 from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM
 from cloudsched.policy.machines import Slots, is_claimed, owner
 from cloudsched.policy.vms import job_slots, takes_jobs
-
-WAITING = frozenset({JobStatus.NEW, JobStatus.IDLE})
 
 
 @dataclass(frozen=True, slots=True)

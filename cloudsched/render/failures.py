@@ -7,7 +7,7 @@ from typing import Protocol
 
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.failures import VMFailure
-from cloudsched.model.jobs import Job, JobStatus
+from cloudsched.model.jobs import WAITING, Job
 from cloudsched.render.cells import cell
 
 Reasons = Mapping[str, Sequence[str]]
@@ -29,9 +29,6 @@ class Waiting(Protocol):
     def failed_boot_reason(self) -> tuple[str, ...]: ...
 
 
-_WAITING = frozenset({JobStatus.NEW, JobStatus.IDLE})
-
-
 def reasons(job: Job, of_shape: Reasons) -> tuple[str, ...]:
     """Why the job has no VM, each reason once: what is wrong with the job, what stopped its boots, and while it
     waits unscheduled, what stops those of its shape."""
@@ -41,7 +38,7 @@ def reasons(job: Job, of_shape: Reasons) -> tuple[str, ...]:
 def why(job: Waiting, of_shape: Sequence[str]) -> tuple[str, ...]:
     """The same for whatever is known of a job; `of_shape` are the reasons of its own shape."""
     own = (job.problem,) if job.problem else ()
-    waits = job.job_status in _WAITING and job.status == "Unscheduled"
+    waits = job.job_status in WAITING and job.status == "Unscheduled"
     return tuple(dict.fromkeys((*own, *job.failed_boot_reason, *(of_shape if waits else ()))))
 
 

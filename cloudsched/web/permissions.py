@@ -84,7 +84,7 @@ PERMITS: Mapping[str, Permit] = {
     ),
     **_rows(Role.READER, Scope.CLOUD, "GET /clusters/{cloud}", "GET /clusters/{cloud}/vms"),
     **_rows(Role.READER, Scope.VM, "GET /clusters/{cloud}/vms/{vm}"),
-    **_rows(Role.READER, Scope.JOB, "GET /jobs/{job}"),
+    **_rows(Role.READER, Scope.JOB, "GET /jobs/{job}", "GET /jobs/{job}/explain"),
     # Admin: what is in force.
     **_rows(Role.READER, Scope.FLEET, "GET /settings", "GET /user-limits", "GET /cloud-aliases"),
     # Admin: the daily work on clouds, VMs and jobs.
