@@ -8,6 +8,7 @@
     ├── NotFound               a cloud, VM, job, user or operation that is not there
     ├── Forbidden              whoever asks may not have this
     ├── Conflict               the thing is there but not in a state that allows this
+    │   └── Unconfirmed        a verb would do more, or something else, than whoever asks has confirmed
     ├── PictureChanged         what a verb was held against is not what is there now
     ├── MissingExtra           an optional library is needed and absent
     ├── StateError
@@ -27,6 +28,8 @@ An error knows no HTTP and no exit status: `web/errors.py` and the commands have
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class CloudschedError(Exception):
@@ -87,6 +90,14 @@ class Conflict(CloudschedError):
     def __init__(self, problem: str, *, code: str = "conflict", v1_text: str = "") -> None:
         self.code, self.v1_text = code, v1_text
         super().__init__(problem)
+
+
+class Unconfirmed(Conflict):
+    """A verb would do more, or something else, than whoever asks has confirmed; `preview` is what it would do."""
+
+    def __init__(self, problem: str, preview: Any) -> None:
+        self.preview = preview
+        super().__init__(problem, code="confirmation-required")
 
 
 class PictureChanged(CloudschedError):

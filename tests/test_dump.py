@@ -31,6 +31,7 @@ from cloudsched.store import (
     heartbeats,
     history,
     jobs,
+    keys,
     limits,
     machines,
     operations,
@@ -108,7 +109,8 @@ def fill_wishes(store: Store) -> None:
     verbs.wish_submit(store, BY, "alice", "executable = /bin/run\nenvironment = SECRET=swordfish\nqueue\n", "/home")
     verbs.wish_submit(store, BY, "alice", "executable = swordfish\nqueue\n", "/home")
     verbs.wish_enabled(store, BY, cloud, False)
-    verbs.wish_enabled(store, BY, cloud, True)
+    keyed = replace(BY, terms=wishes.Terms(key=keys.Key.of("root", "a-key", {"path": "/clouds"})))
+    verbs.wish_enabled(store, keyed, cloud, True)
     verbs.wish_vm_slots(store, BY, cloud, 77)
     retired = verbs.wish_vms(store, BY, cloud, Aspect.RETIRE, None)
     ends = [(2, OutcomeState.DONE, {"cluster": 4}), (retired.targets[0].wish.id, OutcomeState.FAILED, {"error": "no"})]

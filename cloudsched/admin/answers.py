@@ -2,51 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
+from cloudsched.admin import asking
+from cloudsched.admin.asking import Asked, Rules
 from cloudsched.admin.waiting import Waiting
 from cloudsched.errors import NotFound, StateError
 from cloudsched.model.wishes import Operation, OutcomeState, Target
 from cloudsched.render.verbs import ACCEPTED, say
-from cloudsched.store import Store, verbs
+from cloudsched.store import Store, verbs, wishes
 from cloudsched.store.wishes import By
 from cloudsched.web import Request, Response, errors
 from cloudsched.web.negotiate import reply
 from cloudsched.web.operations import operation_document
+from cloudsched.web.params import Parameter
 
 _FORGET_SECONDS = 3600
-_TAG = re.compile(r'(?<!W/)"([0-9]{1,18})(?:-[a-z-]+)?"')
-
-
-def by(req: Request, reason: str = "") -> By:
-    """Who asks, why, and for which picture (If-Match), as the store records it."""
-    return By(
-        req.context.actor,
-        req.context.request_id,
-        reason,
-        address=req.context.address,
-        seen=_seen(req.get_header("If-Match")),
-    )
-
-
-def _seen(if_match: str | None) -> frozenset[int] | None:
-    """The state indexes of If-Match, in whatever form the page was (RFC 9110 13.1.1); None for `*` and no header."""
-    if if_match is None or if_match.strip() == "*":
-        return None
-    return frozenset(map(int, _TAG.findall(if_match)))
-
-
-@contextmanager
-def worded(sentences: Mapping[str, str]) -> Iterator[None]:
-    """Give a NotFound raised inside v1's sentence for its kind."""
-    try:
-        yield
-    except NotFound as ex:
-        raise NotFound(ex.kind, ex.name, v1_text=sentences.get(ex.kind, "")) from ex
 
 
 def failures(operation: Operation) -> list[Target]:
@@ -66,29 +40,57 @@ def first_error(operation: Operation) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """The text of a settled verb and its statuses; a failure without a text of v1's shows its reason."""
+    """The text of a settled verb and its statuses; a failure without a text of v1's shows its reason.
+
+    `missing` has v1's sentence for what is not there, by its kind.
+    """
 
     done: Callable[[Operation], str]
     failed: Callable[[Operation], str] = first_error
     done_status: HTTPStatus = HTTPStatus.OK
     failed_status: HTTPStatus = HTTPStatus.CONFLICT
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 class Answers:
     """What every resource of the admin daemon holds: the state, and a place to wait for outcomes.
 
-    Operations are forgotten `history_days` after they were made, as the option says.
+    Operations are forgotten `history_days` after they were made, as the option says; `rules` are what every verb must
+    keep.
     """
 
-    def __init__(self, store: Store, waiting: Waiting, history_days: int) -> None:
-        self.store, self._waiting, self._history_days = store, waiting, history_days
+    def __init__(self, store: Store, waiting: Waiting, history_days: int, rules: Rules) -> None:
+        self.store, self._waiting, self._history_days, self._rules = store, waiting, history_days, rules
         self._forgot_at = 0
 
-    def give(self, req: Request, resp: Response, operation: Operation, wording: Wording) -> None:
-        """Wait for the outcome and answer with it, or with 202 and where to look when there is none yet."""
+    def read(self, req: Request, *declared: Parameter) -> Asked:
+        """A verb as it is asked, with its own parameters and those of all verbs. Raises BadRequest."""
+        return asking.read(req, self._rules, *declared)
+
+    def give(
+        self, req: Request, resp: Response, asked: Asked, wish: Callable[[By], Operation], wording: Wording
+    ) -> None:
+        """Have a verb recorded by `wish`, unless it was under its key, and answer with its outcome.
+
+        That is waited for, and the answer is 202 with where to look when there is none yet. Raises what `wish` raises.
+        """
+        operation = self._recorded(asked.by) or self._record(asked.by, wish, wording)
         self._forget_old(operation.made_at)
-        operation = self._waiting.outcome(operation, req.env.get("waitress.client_disconnected", lambda: False))
+        has_left = req.env.get("waitress.client_disconnected", lambda: False)
+        operation = self._waiting.outcome(operation, has_left, asked.wait_seconds)
         {"running": _accepted, "failed": _failed, "done": _done}[operation.state](req, resp, operation, wording)
+
+    def _recorded(self, by: By) -> Operation | None:
+        if by.terms.key is None:
+            return None
+        with self.store.reading() as connection:
+            return wishes.recorded(connection, by)
+
+    def _record(self, by: By, wish: Callable[[By], Operation], wording: Wording) -> Operation:
+        try:
+            return wish(by)
+        except NotFound as ex:
+            raise NotFound(ex.kind, ex.name, v1_text=wording.missing.get(ex.kind, "")) from ex
 
     def _forget_old(self, now: int) -> None:
         """Once an hour, and only while verbs come: nothing else makes these tables grow."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from cloudsched.admin import clouds, jobs, limits, root, tokens, users, vms
+from cloudsched.admin import clouds, jobs, limits, previews, root, tokens, users, vms
 from cloudsched.admin.answers import Answers
+from cloudsched.admin.asking import Rules
 from cloudsched.admin.waiting import Waiting
 from cloudsched.config import Config
+from cloudsched.errors import Unconfirmed
 from cloudsched.store import Store
+from cloudsched.store.wishes import Previewed
 from cloudsched.web.app import WSGIApp, build, gate, shared_routes
 from cloudsched.web.traffic import Traffic
 
@@ -19,7 +22,8 @@ def waiting_room(store: Store, config: Config) -> Waiting:
 def create_app(store: Store, config: Config, waiting: Waiting | None = None) -> WSGIApp:
     """The application for any WSGI server; creates the token file at first. Raises ConfigError for an unusable one."""
     settings, traffic = config.global_, Traffic()
-    answers = Answers(store, waiting or waiting_room(store, config), settings.history_days)
+    rules = Rules(settings.guard_vms, config.logging.admin_log_comments)
+    answers = Answers(store, waiting or waiting_room(store, config), settings.history_days, rules)
     routes = {
         "/": root.Root(answers),
         "/settings": root.Settings(answers),
@@ -40,4 +44,7 @@ def create_app(store: Store, config: Config, waiting: Waiting | None = None) -> 
         **shared_routes("admin", store, settings, traffic),
     }
     entrance = gate("admin", store, settings)
-    return build(routes, entrance, settings.access_log, traffic)
+    app = build(routes, entrance, settings.access_log, traffic)
+    app.add_error_handler(Previewed, previews.told)
+    app.add_error_handler(Unconfirmed, previews.demanded)
+    return app

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from cloudsched.admin.answers import Answers, Wording, by, worded
+from cloudsched.admin.answers import Answers, Wording
+from cloudsched.admin.asking import Asked
 from cloudsched.errors import BadRequest, Conflict
+from cloudsched.model.wishes import Operation
 from cloudsched.render import verbs as texts
 from cloudsched.render.verbs import say
 from cloudsched.store import verbs
+from cloudsched.store.wishes import By
 from cloudsched.web import Request, Response, params
 from cloudsched.web.negotiate import reply
 from cloudsched.web.params import Parameter
@@ -41,30 +44,37 @@ class Cloud:
 
     def on_put(self, req: Request, resp: Response, cloud: str) -> None:
         """PUT `action` or `allocations`; as in v1 the action counts when both are given."""
-        given = params.read(req, ACTION, ALLOCATIONS)
-        if "action" in given:
-            self._enable(req, resp, cloud, given["action"])
-        elif "allocations" in given:
-            self._allocate(req, resp, cloud, given["allocations"])
+        asked = self._answers.read(req, ACTION, ALLOCATIONS)
+        if "action" in asked.given:
+            self._enable(req, resp, cloud, asked)
+        elif "allocations" in asked.given:
+            self._allocate(req, resp, cloud, asked)
         else:
             problem = "The parameter 'action' is missing; without it 'allocations' is needed."
             raise BadRequest(problem, parameter="action", code="missing-parameter")
 
-    def _enable(self, req: Request, resp: Response, cloud: str, action: str) -> None:
-        with worded({"cloud": say(texts.ENABLE_NO_CLOUD, cloud=cloud)}):
-            operation = verbs.wish_enabled(self._answers.store, by(req), cloud, action == "enable")
-        self._answers.give(req, resp, operation, Wording(lambda _: say(ACTIONS[action], cloud=cloud)))
+    def _enable(self, req: Request, resp: Response, cloud: str, asked: Asked) -> None:
+        action, missing = asked.given["action"], {"cloud": say(texts.ENABLE_NO_CLOUD, cloud=cloud)}
 
-    def _allocate(self, req: Request, resp: Response, cloud: str, slots: int) -> None:
+        def wish(by: By) -> Operation:
+            return verbs.wish_enabled(self._answers.store, by, cloud, action == "enable")
+
+        wording = Wording(lambda _: say(ACTIONS[action], cloud=cloud), missing=missing)
+        self._answers.give(req, resp, asked, wish, wording)
+
+    def _allocate(self, req: Request, resp: Response, cloud: str, asked: Asked) -> None:
+        slots, missing = asked.given["allocations"], {"cloud": say(texts.ALLOCATE_NO_CLOUD, cloud=cloud)}
+
+        def wish(by: By) -> Operation:
+            return verbs.wish_vm_slots(self._answers.store, by, cloud, slots)
+
+        wording = Wording(lambda _: say(texts.ALLOCATED, cloud=cloud, slots=slots), missing=missing)
         try:
-            with worded({"cloud": say(texts.ALLOCATE_NO_CLOUD, cloud=cloud)}):
-                operation = verbs.wish_vm_slots(self._answers.store, by(req), cloud, slots)
+            self._answers.give(req, resp, asked, wish, wording)
         except Conflict as ex:
             if ex.code != "unchanged":
                 raise
             reply(req, resp, say(texts.ALLOCATED_ALREADY, slots=slots), NOTHING_TO_DO)
-            return
-        self._answers.give(req, resp, operation, Wording(lambda _: say(texts.ALLOCATED, cloud=cloud, slots=slots)))
 
 
 NOTHING_TO_DO: dict[str, Any] = {"id": None, "verb": "allocations", "state": "done", "targets": []}

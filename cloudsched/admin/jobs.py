@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 
-from cloudsched.admin.answers import Answers, Wording, by, worded
+from cloudsched.admin.answers import Answers, Wording
+from cloudsched.admin.asking import Asked
 from cloudsched.batch import htcondor_submit, submit
 from cloudsched.config import JobDefaults
 from cloudsched.errors import Forbidden
 from cloudsched.model.wishes import Aspect, Operation
 from cloudsched.render.verbs import SUBMITTED, say
 from cloudsched.store import verbs
+from cloudsched.store.wishes import By
 from cloudsched.web import Request, Response, params
 from cloudsched.web.params import Parameter
 from cloudsched.web.permissions import may_submit_for
@@ -25,7 +27,6 @@ ACTIONS = {
     "release": (Aspect.RELEASE, "Job {job} released."),
     "remove": (Aspect.REMOVE, "Job {job} removed."),
 }
-REASON = Parameter("reason")
 ACTION = Parameter("action", params.word("hold", "release"), required=True)
 SUBMIT = (
     Parameter("submit", required=True),
@@ -61,13 +62,17 @@ class Jobs:
             raise Forbidden(
                 "With admin_auth = none a scheduler that runs as root takes no jobs: set admin_auth = token."
             )
-        given = params.read(req, *SUBMIT)
+        asked = self._answers.read(req, *SUBMIT)
+        given = asked.given
         owner = given.get("owner") or _own_account()
         may_submit_for(req.context.caller, owner)
         text, directory = given["submit"], given["initialdir"]
         self._check(text, owner, directory)
-        operation = verbs.wish_submit(self._answers.store, by(req), owner, text, directory)
-        self._answers.give(req, resp, operation, Wording(_submitted, done_status=HTTPStatus.CREATED))
+
+        def wish(by: By) -> Operation:
+            return verbs.wish_submit(self._answers.store, by, owner, text, directory)
+
+        self._answers.give(req, resp, asked, wish, Wording(_submitted, done_status=HTTPStatus.CREATED))
 
 
 class Job:
@@ -78,20 +83,22 @@ class Job:
 
     def on_put(self, req: Request, resp: Response, job: str) -> None:
         """PUT hold or release; `reason` is kept with the job."""
-        given = params.read(req, ACTION, REASON)
-        self._ask(req, resp, job, (given["action"], given.get("reason", "")))
+        asked = self._answers.read(req, ACTION)
+        self._ask(req, resp, job, (asked, asked.given["action"]))
 
     def on_delete(self, req: Request, resp: Response, job: str) -> None:
         """DELETE: remove the job from the queue, ending it when it runs; `reason` is kept with it."""
-        given = params.read(req, REASON)
-        self._ask(req, resp, job, ("remove", given.get("reason", "")))
+        self._ask(req, resp, job, (self._answers.read(req), "remove"))
 
-    def _ask(self, req: Request, resp: Response, job: str, asked: tuple[str, str]) -> None:
-        action, reason = asked
+    def _ask(self, req: Request, resp: Response, job: str, what: tuple[Asked, str]) -> None:
+        asked, action = what
         aspect, text = ACTIONS[action]
-        with worded({"job": NO_JOB}):
-            operation = verbs.wish_job(self._answers.store, by(req, reason), job, aspect)
-        self._answers.give(req, resp, operation, Wording(lambda _: say(text, job=job)))
+
+        def wish(by: By) -> Operation:
+            return verbs.wish_job(self._answers.store, by, job, aspect)
+
+        wording = Wording(lambda _: say(text, job=job), missing={"job": NO_JOB})
+        self._answers.give(req, resp, asked, wish, wording)
 
 
 def _submitted(operation: Operation) -> str:

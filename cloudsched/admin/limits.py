@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from cloudsched.admin.answers import Answers, Wording, by
+from cloudsched.admin.answers import Answers, Wording
 from cloudsched.model.wishes import Aspect, Operation
 from cloudsched.render.verbs import python2_mapping, reloaded
 from cloudsched.store import Store, limits, verbs
+from cloudsched.store.wishes import By
 from cloudsched.web import Request, Response, params
 from cloudsched.web.negotiate import reply
 
@@ -31,9 +32,13 @@ class Listed:
 
     def on_post(self, req: Request, resp: Response) -> None:
         """POST: read the file again; `True` when anything is in force afterwards."""
-        params.read(req)
-        operation = verbs.wish_setting(self._answers.store, by(req), self._aspect)
-        self._answers.give(req, resp, operation, Wording(lambda done: reloaded(_loaded(done)), lambda _: reloaded(0)))
+        asked = self._answers.read(req)
+
+        def wish(by: By) -> Operation:
+            return verbs.wish_setting(self._answers.store, by, self._aspect)
+
+        wording = Wording(lambda done: reloaded(_loaded(done)), lambda _: reloaded(0))
+        self._answers.give(req, resp, asked, wish, wording)
 
 
 def user_limits(answers: Answers) -> Listed:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from cloudsched.admin.answers import Answers, Wording, by
+from cloudsched.admin.answers import Answers, Wording
 from cloudsched.errors import BadRequest
-from cloudsched.model.wishes import Aspect
+from cloudsched.model.wishes import Aspect, Operation
 from cloudsched.store import limits, verbs
+from cloudsched.store.wishes import By
 from cloudsched.web import Request, Response, params
 from cloudsched.web.negotiate import reply
 from cloudsched.web.params import Parameter
@@ -38,15 +40,13 @@ class Root:
 
     def on_put(self, req: Request, resp: Response) -> None:
         """PUT `log_level`; empty text."""
-        given = params.read(req, Parameter("log_level", level, required=True))
-        operation = verbs.wish_setting(self._answers.store, by(req), Aspect.LOG_LEVEL, given["log_level"])
-        self._answers.give(req, resp, operation, EMPTY)
+        asked = self._answers.read(req, Parameter("log_level", level, required=True))
+        self._answers.give(req, resp, asked, _wish(self._answers, Aspect.LOG_LEVEL, asked.given["log_level"]), EMPTY)
 
     def on_post(self, req: Request, resp: Response) -> None:
         """POST quick_shutdown, which toggles the quick-exit flag, or reconfig; empty text, JSON has what changed."""
-        given = params.read(req, Parameter("action", params.word(*ACTIONS), required=True))
-        operation = verbs.wish_setting(self._answers.store, by(req), ACTIONS[given["action"]])
-        self._answers.give(req, resp, operation, EMPTY)
+        asked = self._answers.read(req, Parameter("action", params.word(*ACTIONS), required=True))
+        self._answers.give(req, resp, asked, _wish(self._answers, ACTIONS[asked.given["action"]]), EMPTY)
 
 
 class Settings:
@@ -63,17 +63,21 @@ class Settings:
 
     def on_put(self, req: Request, resp: Response) -> None:
         """PUT `quick_exit` or `log_level`, one of them."""
-        given = params.read(req, Parameter("quick_exit", switch), Parameter("log_level", level))
-        if len(given) != 1:
+        asked = self._answers.read(req, Parameter("quick_exit", switch), Parameter("log_level", level))
+        if len(asked.given) != 1:
             raise BadRequest(
                 "One of the parameters 'quick_exit' and 'log_level' is needed.",
                 "quick_exit",
                 "log_level",
                 code="missing-parameter",
             )
-        (name, value), *_ = given.items()
-        operation = verbs.wish_setting(self._answers.store, by(req), Aspect(name), value)
-        self._answers.give(req, resp, operation, Wording(lambda _: f"{name}: {_shown(value)}\n"))
+        (name, value), *_ = asked.given.items()
+        wording = Wording(lambda _: f"{name}: {_shown(value)}\n")
+        self._answers.give(req, resp, asked, _wish(self._answers, Aspect(name), value), wording)
+
+
+def _wish(answers: Answers, aspect: Aspect, value: Any = None) -> Callable[[By], Operation]:
+    return lambda by: verbs.wish_setting(answers.store, by, aspect, value)
 
 
 def _shown(value: Any) -> str:

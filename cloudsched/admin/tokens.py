@@ -14,6 +14,7 @@ from cloudsched.model.access import Role
 from cloudsched.model.journal import Entry, EntryKind
 from cloudsched.render import tokens as texts
 from cloudsched.store import token_uses, tokens
+from cloudsched.store.wishes import By
 from cloudsched.web import Request, Response, params
 from cloudsched.web.negotiate import reply
 from cloudsched.web.params import Parameter
@@ -73,10 +74,11 @@ class Tokens:
 
     def on_post(self, req: Request, resp: Response) -> None:
         """POST `role`, and `clouds`, `users`, `days`, `description` as needed: 201 with the token's text, once."""
-        given, now = params.read(req, *CREATE), int(time.time())
-        grant = _grant(given, now)
+        asked = self._answers.read(req, *CREATE)
+        now = asked.by.at
+        grant = _grant(asked.given, now)
         try:
-            text, made = tokens.make(self._answers.store, grant, _asked(req, "token_create", now))
+            text, made = tokens.make(self._answers.store, grant, _entry(asked.by, "token_create"), asked.by.terms)
         except NotFound as ex:
             raise BadRequest(
                 f"The parameter 'clouds' names {ex.name!r}: there is no such cloud.", parameter="clouds"
@@ -87,9 +89,9 @@ class Tokens:
         reply(req, resp, text, {"token": text, **texts.document(made, None, now)})
 
 
-def _asked(req: Request, verb: str, now: int) -> Entry:
-    """What the journal says of a verb on a token: who asked, from where, in which request."""
-    return Entry(EntryKind.ASKED, verb, now, req.context.actor, req.context.address, req.context.request_id)
+def _entry(by: By, verb: str) -> Entry:
+    """What the journal says of a verb on a token: who asked, from where, in which request, why."""
+    return Entry(EntryKind.ASKED, verb, by.at, by.actor, by.address, by.request_id, by.reason)
 
 
 def _grant(given: Mapping[str, Any], now: int) -> tokens.Grant:
@@ -122,9 +124,9 @@ class OneToken:
 
     def on_delete(self, req: Request, resp: Response, token: str) -> None:
         """DELETE: revoke it, on both daemons from the answer on: 200, also when it was revoked before, or 404."""
-        params.read(req)
-        now = int(time.time())
-        found = tokens.revoke(self._answers.store, token, _asked(req, "token_revoke", now))
+        by = self._answers.read(req).by
+        now = by.at
+        found = tokens.revoke(self._answers.store, token, _entry(by, "token_revoke"), by.terms)
         with self._answers.store.reading() as connection:
             use = token_uses.all_uses(connection).get(token)
         reply(req, resp, f"Token {token} revoked.", texts.document(found, use, now))

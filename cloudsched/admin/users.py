@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from cloudsched.admin.answers import Answers, Wording, by
-from cloudsched.model.wishes import Aspect
+from cloudsched.admin.answers import Answers, Wording
+from cloudsched.model.wishes import Aspect, Operation
 from cloudsched.render.verbs import say
 from cloudsched.store import verbs
+from cloudsched.store.wishes import By
 from cloudsched.web import Request, Response, params
 from cloudsched.web.params import Parameter
 
@@ -24,6 +25,10 @@ class User:
 
     def on_post(self, req: Request, resp: Response, user: str) -> None:
         """POST `refresh`; 409 with the reason when there is nothing to refresh."""
-        aspect, text = PROXIES[params.read(req, REFRESH)["refresh"]]
-        operation = verbs.wish_proxy(self._answers.store, by(req), user, aspect)
-        self._answers.give(req, resp, operation, Wording(lambda _: say(text, user=user)))
+        asked = self._answers.read(req, REFRESH)
+        aspect, text = PROXIES[asked.given["refresh"]]
+
+        def wish(by: By) -> Operation:
+            return verbs.wish_proxy(self._answers.store, by, user, aspect)
+
+        self._answers.give(req, resp, asked, wish, Wording(lambda _: say(text, user=user)))

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
-from cloudsched.admin.answers import Answers, Wording, by, error_of, failures, worded
+from cloudsched.admin.answers import Answers, Wording, error_of, failures
+from cloudsched.admin.asking import Asked
 from cloudsched.errors import BadRequest
 from cloudsched.model.wishes import Aspect, Operation
 from cloudsched.render import verbs as texts
 from cloudsched.render.verbs import destroyed_lines, say
-from cloudsched.store import Store, clouds, verbs, vms
+from cloudsched.store import verbs
+from cloudsched.store.wishes import By
 from cloudsched.web import Request, Response, params
 from cloudsched.web.operations import target_name
 from cloudsched.web.params import Parameter
@@ -132,30 +134,33 @@ class VMs:
 
     def on_put(self, req: Request, resp: Response, cloud: str) -> None:
         """PUT shutdown, force_retire or remove."""
-        given = params.read(req, _action(*SEVERAL), COUNT)
-        verb = SEVERAL[given["action"]]
-        if verb.count_is_required and "count" not in given:
+        asked = self._answers.read(req, _action(*SEVERAL), COUNT)
+        verb = SEVERAL[asked.given["action"]]
+        if verb.count_is_required and "count" not in asked.given:
             raise BadRequest(
                 "The parameter 'count' is missing; 'all' is accepted.", parameter="count", code="missing-parameter"
             )
-        self._ask(req, resp, cloud, (verb, given.get("count", "all")))
+        self._ask(req, resp, cloud, (asked, verb))
 
     def on_post(self, req: Request, resp: Response, cloud: str) -> None:
         """POST force_retire, as the wiki has it."""
-        given = params.read(req, _action(*POSTED), COUNT)
-        self._ask(req, resp, cloud, (SEVERAL[given["action"]], given.get("count", "all")))
+        asked = self._answers.read(req, _action(*POSTED), COUNT)
+        self._ask(req, resp, cloud, (asked, SEVERAL[asked.given["action"]]))
 
     def on_delete(self, req: Request, resp: Response, cloud: str) -> None:
         """DELETE: remove, as the wiki has it."""
-        given = params.read(req, COUNT)
-        self._ask(req, resp, cloud, (SEVERAL["remove"], given.get("count", "all")))
+        self._ask(req, resp, cloud, (self._answers.read(req, COUNT), SEVERAL["remove"]))
 
-    def _ask(self, req: Request, resp: Response, cloud: str, asked: tuple[Several, str]) -> None:
-        verb, count = asked[0], _count(*asked)
+    def _ask(self, req: Request, resp: Response, cloud: str, what: tuple[Asked, Several]) -> None:
+        asked, verb = what
+        count = _count(verb, asked.given.get("count", "all"))
         sentence = verb.no_cloud if count is None else verb.count_no_cloud
-        with worded({"cloud": say(sentence, cloud=cloud)}):
-            operation = verbs.wish_vms(self._answers.store, by(req), cloud, verb.aspect, count)
-        self._answers.give(req, resp, operation, verb.wording(cloud, count))
+
+        def wish(by: By) -> Operation:
+            return verbs.wish_vms(self._answers.store, by, cloud, verb.aspect, count)
+
+        wording = replace(verb.wording(cloud, count), missing={"cloud": say(sentence, cloud=cloud)})
+        self._answers.give(req, resp, asked, wish, wording)
 
 
 class VM:
@@ -166,37 +171,37 @@ class VM:
 
     def on_put(self, req: Request, resp: Response, cloud: str, vm: str) -> None:
         """PUT shutdown, force_retire, remove or reset_override_state."""
-        given = params.read(req, _action(*ONE))
-        self._ask(req, resp, ONE[given["action"]], (cloud, vm))
+        asked = self._answers.read(req, _action(*ONE))
+        self._ask(req, resp, (asked, ONE[asked.given["action"]]), (cloud, vm))
 
     def on_post(self, req: Request, resp: Response, cloud: str, vm: str) -> None:
         """POST force_retire, as the wiki has it."""
-        given = params.read(req, _action(*POSTED))
-        self._ask(req, resp, ONE[given["action"]], (cloud, vm))
+        asked = self._answers.read(req, _action(*POSTED))
+        self._ask(req, resp, (asked, ONE[asked.given["action"]]), (cloud, vm))
 
     def on_delete(self, req: Request, resp: Response, cloud: str, vm: str) -> None:
         """DELETE: remove, as the wiki has it."""
-        params.read(req)
-        self._ask(req, resp, ONE["remove"], (cloud, vm))
+        self._ask(req, resp, (self._answers.read(req), ONE["remove"]), (cloud, vm))
 
-    def _ask(self, req: Request, resp: Response, verb: One, place: tuple[str, str]) -> None:
-        cloud, vm = place
-        store = self._answers.store
+    def _ask(self, req: Request, resp: Response, what: tuple[Asked, One], place: tuple[str, str]) -> None:
+        (asked, verb), (cloud, vm) = what, place
 
         def words(template: str) -> str:
             return say(template, cloud=cloud, vm=vm)
 
-        with worded({"cloud": words(verb.no_cloud), "vm": words(verb.no_vm)}):
-            if verb.aspect is Aspect.RELEASED and _is_retired(store, cloud, vm):
-                verb = replace(verb, done=texts.REMOVED_RETIRED)
-            operation = verbs.wish_vm(store, by(req), cloud, vm, verb.aspect)
-        wording = Wording(lambda _: words(verb.done), failed_status=verb.failed_status)
+        def wish(by: By) -> Operation:
+            return verbs.wish_vm(self._answers.store, by, cloud, vm, verb.aspect)
+
+        wording = Wording(
+            lambda done: words(texts.REMOVED_RETIRED if _was_retired(done) else verb.done),
+            failed_status=verb.failed_status,
+            missing={"cloud": words(verb.no_cloud), "vm": words(verb.no_vm)},
+        )
         if verb.failed:
             wording = replace(wording, failed=lambda _: words(verb.failed))
-        self._answers.give(req, resp, operation, wording)
+        self._answers.give(req, resp, asked, wish, wording)
 
 
-def _is_retired(store: Store, cloud: str, vm: str) -> bool:
-    """Whether a VM drains outside its cloud's allowance: v1 then spoke of retired resources."""
-    with store.reading() as connection:
-        return vms.find(connection, clouds.find(connection, cloud).name, vm).retired
+def _was_retired(operation: Operation) -> bool:
+    """Whether a VM that was forgotten drained outside its cloud's allowance: v1 then spoke of retired resources."""
+    return any(each.wish.aspect is Aspect.RELEASED and each.wish.value.get("retired") for each in operation.targets)

@@ -22,7 +22,7 @@ CHECK_SECONDS = 0.5
 
 
 class Waiting:
-    """The waiting room: `seats` at once, each for at most `seconds`."""
+    """The waiting room: `seats` at once, each for at most `seconds` unless it says how long itself."""
 
     def __init__(self, store: Store, seats: int, seconds: float) -> None:
         self._store, self._seconds = store, seconds
@@ -33,16 +33,20 @@ class Waiting:
         self._closed = threading.Event()
         self._watcher: threading.Thread | None = None
 
-    def outcome(self, operation: Operation, has_left: Callable[[], bool] = lambda: False) -> Operation:
-        """The operation once it is settled, or as it stands when waiting is over.
+    def outcome(
+        self, operation: Operation, has_left: Callable[[], bool] = lambda: False, seconds: int | None = None
+    ) -> Operation:
+        """The operation once it is settled, or as it stands when waiting is over, after `seconds` if that is given.
 
         `has_left` says whether the client is gone, so that its seat is free for others.
         """
+        if seconds == 0:
+            return self._read(operation)
         if operation.state != "running" or not self._seats.acquire(blocking=False):
             return operation
         try:
             with self._watched():
-                return self._wait(operation, has_left)
+                return self._wait(operation, has_left, self._seconds if seconds is None else seconds)
         finally:
             self._seats.release()
 
@@ -54,8 +58,8 @@ class Waiting:
         if self._watcher:
             self._watcher.join()
 
-    def _wait(self, operation: Operation, has_left: Callable[[], bool]) -> Operation:
-        deadline = time.monotonic() + self._seconds
+    def _wait(self, operation: Operation, has_left: Callable[[], bool], seconds: float) -> Operation:
+        deadline = time.monotonic() + seconds
         while True:
             # Noted before reading, so that a commit in between ends the wait below at once.
             seen = self._moves

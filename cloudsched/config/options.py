@@ -232,7 +232,7 @@ class Global:
     waitress_tuning: bool = _new(True, BOOLEAN, "Off serves by Waitress as it comes, much slower with many clients.")
     access_log: str = _new("errors", word("errors", "all"), "Which requests are logged.")
     history_days: int = _new(30, whole(1, 36500, unit="days"), "Finished jobs and operations are deleted after this.")
-    guard_vms: int = _ignored(0, COUNT, _LATER)
+    guard_vms: int = _new(0, COUNT, "A verb that hits more VMs than this must be confirmed; 0: never.")
     rate_limit: int = _new(0, COUNT, "Requests a minute for a token, or an address without one; 0: no limit.")
     lease_seconds: int = _new(
         30, whole(3, unit="seconds"), "How long a worker of the embedded batch may be silent before its jobs run again."

@@ -81,6 +81,19 @@ class VM:
         return self.override_status if self.override_status is not None else self.status
 
 
+RETIRING = "Retiring"
+
+
+def is_retiring(vm: VM) -> bool:
+    """Whether the VM finishes its jobs and takes no new ones."""
+    return vm.override_status == RETIRING
+
+
+def is_leaving(vm: VM) -> bool:
+    """Whether the VM is on its way out: retiring, drained or being destroyed."""
+    return vm.destroying or vm.retired or is_retiring(vm)
+
+
 OWN_FIELDS = frozenset(
     {"uid", "cloud", "position", "shape", "retired", "released", "destroying", "reason", "requested_until"}
 )

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from cloudsched.config.options import Global
 from cloudsched.model.actions import Action, Destroy, Plan, Retire
 from cloudsched.model.snapshot import Snapshot
-from cloudsched.model.vms import VM
+from cloudsched.model.vms import VM, is_leaving
 from cloudsched.policy.boots import Allocation
 from cloudsched.policy.entitlement import entitlements
 from cloudsched.policy.fairshare import Shares, current_shares
@@ -24,7 +24,6 @@ from cloudsched.policy.ledger import Ledger
 from cloudsched.policy.machines import Slots
 from cloudsched.policy.sacrifice import Sacrifices
 from cloudsched.policy.supply import Demand, plannable
-from cloudsched.policy.vms import is_leaving
 
 _NEARLY = 1e-6
 

@@ -16,11 +16,11 @@ from heapq import heappop, heappush
 from cloudsched.config.options import Global
 from cloudsched.model.jobs import Shape
 from cloudsched.model.snapshot import Snapshot
+from cloudsched.model.vms import is_leaving
 from cloudsched.policy.fairshare import Held, measure, tops
 from cloudsched.policy.ledger import Ledger
 from cloudsched.policy.placement import Survey
 from cloudsched.policy.supply import Demand, fits
-from cloudsched.policy.vms import is_leaving
 
 TURN_SECONDS = 3600
 

@@ -13,8 +13,7 @@ from typing import Any
 from cloudsched.model.actions import Action, Destroy, Drop, Retire, SetCloud, SetVM
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.snapshot import Snapshot
-from cloudsched.model.vms import VM
-from cloudsched.policy.vms import RETIRING
+from cloudsched.model.vms import RETIRING, VM
 
 
 def foresee(snapshot: Snapshot, actions: Iterable[Action]) -> Snapshot:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from cloudsched.model.jobs import Machine
 from cloudsched.model.metrics import IDLE_CAUSES
 from cloudsched.model.snapshot import Snapshot
-from cloudsched.model.vms import VM
+from cloudsched.model.vms import VM, is_leaving
 from cloudsched.policy.machines import is_claimed, slots_by_vm
-from cloudsched.policy.vms import STARTING, is_leaving
+from cloudsched.policy.vms import STARTING
 
 
 def idle_cores(snapshot: Snapshot) -> dict[str, float]:

@@ -8,9 +8,8 @@ from typing import Any
 from cloudsched.model.actions import Plan, SetVM
 from cloudsched.model.jobs import Machine
 from cloudsched.model.snapshot import Snapshot
-from cloudsched.model.vms import VM
+from cloudsched.model.vms import VM, is_leaving
 from cloudsched.policy.machines import Slots, is_busy, is_idle
-from cloudsched.policy.vms import is_leaving
 
 
 def registrations(snapshot: Snapshot, slots: Slots) -> Plan:

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 
 from cloudsched.config.options import Global
 from cloudsched.model.actions import Action, Destroy, Drop, Plan, Retire
+from cloudsched.model.allowance import beyond
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import Machine
 from cloudsched.model.snapshot import Snapshot
-from cloudsched.model.vms import VM
+from cloudsched.model.vms import VM, is_retiring
 from cloudsched.policy.machines import Slots, is_idle
 from cloudsched.policy.proxies import ends_at
-from cloudsched.policy.vms import STARTING, is_leaving, is_retiring
+from cloudsched.policy.vms import STARTING
 
 
 def endings(snapshot: Snapshot, settings: Global, slots: Slots) -> Plan:
@@ -69,26 +70,19 @@ def drains(snapshot: Snapshot, slots: Slots) -> Plan:
     if not snapshot.machines_known:
         return ()
     at_hand = {vm.uid for vm in _within_reach(snapshot)}
-    staying: dict[str, list[VM]] = {}
+    there: dict[str, list[VM]] = {}
     going = [(vm, vm.reason) for vm in snapshot.vms if vm.retired and not is_retiring(vm)]
     for vm in snapshot.vms:
-        if not is_leaving(vm):
-            staying.setdefault(vm.cloud, []).append(vm)
+        there.setdefault(vm.cloud, []).append(vm)
     for cloud in snapshot.clouds:
-        going += _beyond(cloud, staying.get(cloud.name, ()))
+        going += ((vm, _why(cloud)) for vm in beyond(cloud, there.get(cloud.name, ())))
     return tuple(_drain(vm, reason, slots.get(vm.uid, ())) for vm, reason in going if vm.uid in at_hand)
 
 
-def _beyond(cloud: Cloud, vms: Sequence[VM]) -> Iterator[tuple[VM, str]]:
+def _why(cloud: Cloud) -> str:
     if cloud.removed:
-        yield from ((vm, f"Cloud {cloud.name} is no longer configured.") for vm in vms)
-    else:
-        slots, memory, storage = cloud.vm_slots, cloud.memory_mb, cloud.storage_gb
-        for vm in sorted(vms, key=lambda each: each.status == "Error"):
-            if slots > 0 and vm.memory <= memory and vm.storage <= storage:
-                slots, memory, storage = slots - 1, memory - vm.memory, storage - vm.storage
-            else:
-                yield vm, f"Cloud {cloud.name} has no allowance for it any more."
+        return f"Cloud {cloud.name} is no longer configured."
+    return f"Cloud {cloud.name} has no allowance for it any more."
 
 
 def _drain(vm: VM, reason: str, slots: Sequence[Machine]) -> Action:

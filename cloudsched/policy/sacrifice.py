@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import Shape
 from cloudsched.model.snapshot import Snapshot
-from cloudsched.model.vms import VM
+from cloudsched.model.vms import VM, is_leaving
 from cloudsched.policy.boots import TURN_SECONDS
 from cloudsched.policy.fairshare import Shares
 from cloudsched.policy.machines import Slots, is_busy
 from cloudsched.policy.room import Room
-from cloudsched.policy.vms import is_leaving, is_settled
+from cloudsched.policy.vms import is_settled
 
 _ERROR, _NOT_JOINED, _IDLE, _BUSY = range(4)
 _NEARLY = 1e-6

@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from cloudsched.model.vms import VM
+from cloudsched.model.vms import VM, is_leaving
 
 STARTING = frozenset({"Starting", "Unpropagated", "Provisioning"})
-RETIRING = "Retiring"
-
-
-def is_retiring(vm: VM) -> bool:
-    """Whether the VM finishes its jobs and takes no new ones."""
-    return vm.override_status == RETIRING
-
-
-def is_leaving(vm: VM) -> bool:
-    """Whether the VM is on its way out: retiring, drained or being destroyed."""
-    return vm.destroying or vm.retired or is_retiring(vm)
 
 
 def takes_jobs(vm: VM) -> bool:

@@ -9,10 +9,9 @@ from cloudsched.model.actions import Action, Destroy, OrderJobs, Plan, Reload, R
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import JobOrder
 from cloudsched.model.snapshot import Snapshot
-from cloudsched.model.vms import VM
+from cloudsched.model.vms import VM, is_retiring
 from cloudsched.model.wishes import Aspect, OutcomeState, Wish
 from cloudsched.policy.foresight import foresee
-from cloudsched.policy.vms import is_retiring
 
 
 def wishes(snapshot: Snapshot) -> Plan:

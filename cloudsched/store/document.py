@@ -27,6 +27,7 @@ from cloudsched.store.fitting import fits, words
 from cloudsched.store.jobs import to_shape
 from cloudsched.store.journal import Ends
 from cloudsched.store.journal_lines import Line, of_chain
+from cloudsched.store.keys import Kept
 from cloudsched.store.rows import Row
 
 FORMAT = 1
@@ -269,6 +270,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("operation", _Operation, tables.operations, "id"),
     Kind("wish", _Wish, tables.wishes, "id", renamed={"target": "kind"}, problem=_wish_problem),
     Kind("outcome", Outcome, tables.outcomes, "wish"),
+    Kind("idempotency_key", Kept, tables.idempotency_keys, "id"),
     Kind("token", Token, tables.tokens, "id"),
     Kind("token_use", TokenUse, tables.token_uses, "token"),
     Kind("journal", Line, tables.journal, "id", renamed={"entry": "kind"}),

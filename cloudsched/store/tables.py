@@ -19,7 +19,7 @@ from cloudsched.store.columns import truth as _bool
 
 __all__ = ["SCHEMA_VERSION", "TOPICS", "metadata"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Every change of a table after a release raises it and adds a revision to `store/migrations`."""
 
 TOPICS = ("clouds", "vms", "jobs", "shapes", "machines", "limits", "wishes", "outcomes", "tokens")
@@ -283,6 +283,15 @@ wishes = _table(
     _text("reason"),
     _int("superseded_by", nullable=True),
     Index("wishes_target", "kind", "name", "aspect"),
+)
+
+idempotency_keys = _table(
+    "idempotency_keys",
+    _text("id", primary_key=True),
+    _text("request"),
+    _int("operation", nullable=True),
+    _text("token"),
+    _int("made_at", index=True),
 )
 
 tokens = _table(

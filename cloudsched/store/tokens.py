@@ -16,9 +16,11 @@ from sqlalchemy import Connection, RowMapping, delete, select, update
 from cloudsched.errors import NotFound
 from cloudsched.model.access import Role, Token
 from cloudsched.model.journal import Entry
-from cloudsched.store import clouds, journal, rows, tables
-from cloudsched.store.connect import Store, Writing
+from cloudsched.model.previews import Foreseen, Preview
+from cloudsched.store import clouds, journal, keys, rows, tables
+from cloudsched.store.connect import Store, Writing, state_row
 from cloudsched.store.rows import Row
+from cloudsched.store.wishes import Terms, hold_to
 
 _TEXT = re.compile(r"cs_([0-9a-f]{12})_[A-Za-z0-9_-]{43}", re.ASCII)
 
@@ -45,10 +47,11 @@ class Grant:
     expires_at: int | None = None
 
 
-def make(store: Store, grant: Grant, asked: Entry) -> tuple[str, Token]:
+def make(store: Store, grant: Grant, asked: Entry, terms: Terms | None = None) -> tuple[str, Token]:
     """Make a token; returns its text, which is kept nowhere, and the token as kept.
 
-    `asked` says for the journal who asked, when and from where. Raises NotFound for a cloud that is not there.
+    `asked` says for the journal who asked, when and from where, `terms` on which terms. Raises NotFound for a cloud
+    that is not there, Previewed, Unconfirmed, and Conflict for a key that is known: the text cannot be told again.
     """
     token_id = secrets.token_hex(6)
     text = f"cs_{token_id}_{secrets.token_urlsafe(32)}"
@@ -65,17 +68,23 @@ def make(store: Store, grant: Grant, asked: Entry) -> tuple[str, Token]:
             created_at=asked.at,
             expires_at=grant.expires_at,
         )
-        rows.save(writing, tables.tokens, [rows.to_row(token) | {"role": token.role.value}], topic="tokens")
         granted: Row = {"role": token.role.value, "clouds": list(token.clouds), "users": list(token.users)}
         granted |= {"expires_at": token.expires_at, "description": token.description}
+        # When a preview is made is no part of what it tells.
+        lasts = {"days": None if token.expires_at is None else (token.expires_at - asked.at) // 86400}
+        told = {name: value for name, value in granted.items() if name != "expires_at"} | lasts
+        _settle(writing, terms, asked, Foreseen("token", "", "", "create", dict.fromkeys(told), told), token_id)
+        rows.save(writing, tables.tokens, [rows.to_row(token) | {"role": token.role.value}], topic="tokens")
         journal.ADMIN.record(writing, [replace(asked, noun="token", name=token.id, after=granted)])
     return text, token
 
 
-def revoke(store: Store, token_id: str, asked: Entry) -> Token:
-    """End a token for good; one that was revoked before stays as it is. Raises NotFound."""
+def revoke(store: Store, token_id: str, asked: Entry, terms: Terms | None = None) -> Token:
+    """End a token for good; one that was revoked before stays as it is. Raises NotFound, and what `make` raises."""
     with store.writing() as writing:
         token = find(writing.connection, token_id)
+        ends = Foreseen("token", token_id, "", "revoke", {"revoked": False}, {"revoked": True})
+        _settle(writing, terms, asked, ends if token.revoked_at is None else None)
         if token.revoked_at is not None:
             return token
         values = {"revoked_at": asked.at, "revision": writing.index}
@@ -86,6 +95,19 @@ def revoke(store: Store, token_id: str, asked: Entry) -> Token:
             writing, [replace(asked, noun="token", name=token_id, before={"revoked_at": None}, after=ended)]
         )
         return replace(token, revoked_at=asked.at)
+
+
+def _settle(writing: Writing, terms: Terms | None, asked: Entry, change: Foreseen | None, made: str = "") -> None:
+    """Hold a verb to its terms, and keep its key; `made` is the token that it makes."""
+    if terms is None:
+        return
+    targets = (change,) if change else ()
+    if terms.key is not None and not terms.dry_run:
+        keys.find(writing.connection, terms.key, asked.at)
+    if terms.look_ahead:
+        hold_to(terms, Preview(asked.verb, state_row(writing.connection).index, targets))
+    if terms.key is not None:
+        keys.record(writing, terms.key, None, asked.at, made)
 
 
 def find(connection: Connection, token_id: str) -> Token:

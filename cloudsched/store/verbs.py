@@ -11,20 +11,24 @@ from hashlib import sha256
 from typing import Any
 
 from cloudsched.errors import Conflict, NotFound
-from cloudsched.model.vms import VM
+from cloudsched.model import allowance
+from cloudsched.model.jobs import JobStatus
+from cloudsched.model.vms import RETIRING, VM
 from cloudsched.model.wishes import Aspect, Operation
-from cloudsched.store import clouds, jobs, tokens, vms, wishes
+from cloudsched.store import clouds, jobs, keys, tokens, vms, wishes
 from cloudsched.store.connect import Store
 from cloudsched.store.limits import read_settings
 from cloudsched.store.retention import prune_operations
 from cloudsched.store.wishes import By, Want
 
 _SETTINGS = frozenset({Aspect.LOG_LEVEL, Aspect.QUICK_EXIT})
+_JOB_STATUSES = {Aspect.HOLD: JobStatus.HELD, Aspect.RELEASE: JobStatus.IDLE, Aspect.REMOVE: JobStatus.REMOVED}
 
 
 def forget_old(store: Store, now: int, days: int) -> None:
     """Forget what is older than `days`, settled and no longer in force: admin keeps its own tables."""
     with store.writing() as writing:
+        keys.forget_old(writing, now)
         prune_operations(writing, now, days)
         tokens.forget_old(writing, now, days)
 
@@ -36,7 +40,8 @@ def wish_enabled(store: Store, by: By, cloud: str, enabled: bool) -> Operation:
         pending = wishes.pending(writing, "cloud", found.name, Aspect.ENABLED)
         before = pending[-1].value if pending else found.enabled
         want = Want("cloud", found.name, Aspect.ENABLED, enabled, cloud=found.name)
-        want = replace(want, before={"enabled": before}, after={"enabled": enabled})
+        problem = f"Cloud {found.name!r} cannot be used: {found.unusable}" if enabled and found.unusable else ""
+        want = replace(want, before={"enabled": before}, after={"enabled": enabled}, problem=problem)
         return wishes.record(writing, by, "enable" if enabled else "disable", [want])
 
 
@@ -48,12 +53,16 @@ def wish_vm_slots(store: Store, by: By, cloud: str, slots: int) -> Operation:
     with store.writing() as writing:
         found = clouds.find(writing.connection, cloud)
         if found.vm_slots == slots:
+            if by.terms.dry_run:
+                return wishes.record(writing, by, "allocations", [])
             raise Conflict(f"The quota of {found.name} is {slots} already.", code="unchanged")
         value = {"slots": slots, "file": configured_slots(found.options, found.vm_slots)}
         pending = wishes.pending(writing, "cloud", found.name, Aspect.VM_SLOTS)
         before = pending[-1].value["slots"] if pending else found.vm_slots
         want = Want("cloud", found.name, Aspect.VM_SLOTS, value, cloud=found.name)
-        want = replace(want, before={"vm_slots": before}, after={"vm_slots": slots})
+        beyond = allowance.beyond(replace(found, vm_slots=slots), vms.of_cloud(writing.connection, found.name))
+        drains = tuple(vm.uid for vm in beyond)
+        want = replace(want, before={"vm_slots": before}, after={"vm_slots": slots}, drains=drains)
         return wishes.record(writing, by, "allocations", [want])
 
 
@@ -87,7 +96,8 @@ def wish_job(store: Store, by: By, ref: str, aspect: Aspect) -> Operation:
         found = jobs.find(writing.connection, ref)
         label = f"{found.cluster_id}.{found.proc_id}"
         want = Want("job", found.id, aspect, label=label, user=found.shape.user)
-        return wishes.record(writing, by, aspect.value, [replace(want, before={"job_status": found.job_status})])
+        before, after = {"job_status": int(found.job_status)}, {"job_status": int(_JOB_STATUSES[aspect])}
+        return wishes.record(writing, by, aspect.value, [replace(want, before=before, after=after)])
 
 
 def wish_submit(store: Store, by: By, owner: str, submit: str, initialdir: str) -> Operation:
@@ -121,4 +131,8 @@ def wish_proxy(store: Store, by: By, user: str, aspect: Aspect) -> Operation:
 
 def _vm_want(vm: VM, aspect: Aspect) -> Want:
     want = Want("vm", vm.uid, aspect, {"id": vm.id}, label=vm.id, cloud=vm.cloud, user=vm.user)
-    return replace(want, before={"status": vm.shown_status})
+    if aspect is Aspect.RELEASED:
+        want = replace(want, value={"id": vm.id, "retired": True}) if vm.retired else want
+        return replace(want, before={"released": False}, after={"released": True})
+    after = {Aspect.RETIRE: RETIRING, Aspect.RESET: vm.status}.get(aspect)
+    return replace(want, before={"status": vm.shown_status}, after={"status": after})

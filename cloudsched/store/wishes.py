@@ -12,11 +12,14 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, insert, or_, select, update
 
-from cloudsched.errors import PictureChanged
+from cloudsched.errors import PictureChanged, Unconfirmed
 from cloudsched.model.journal import Entry, EntryKind
+from cloudsched.model.previews import Preview
 from cloudsched.model.wishes import LASTING, Aspect, Operation, Wish
-from cloudsched.store import journal, operations, rows, tables
+from cloudsched.store import journal, keys, operations, rows, tables
 from cloudsched.store.connect import Writing, state_row
+from cloudsched.store.foresight import foresee
+from cloudsched.store.keys import Key
 
 SEEN_IN: Mapping[str, tuple[str, ...]] = {
     "cloud": ("clouds", "vms"),
@@ -37,6 +40,27 @@ _OPPOSITE = {
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """On which terms a verb is asked.
+
+    `dry_run` does nothing and raises Previewed. More than `guard_vms` VMs, where that is not 0, are hit only with what
+    confirms it: the id of a `preview` that still holds, or `confirm`, the number of VMs. Whoever gives either is held
+    to it, whatever the guard. `key` names the request, so that it is done once however often it comes.
+    """
+
+    dry_run: bool = False
+    guard_vms: int = 0
+    confirm: int | None = None
+    preview: str = ""
+    key: Key | None = None
+
+    @property
+    def look_ahead(self) -> bool:
+        """Whether it matters beforehand what the verb would do."""
+        return bool(self.dry_run or self.guard_vms or self.preview or self.confirm is not None)
+
+
+@dataclass(frozen=True, slots=True)
 class By:
     """Who asks, in which request, why, when (Unix seconds), from which address; for which picture, None for any.
 
@@ -49,11 +73,24 @@ class By:
     at: int = field(default_factory=lambda: int(time.time()))
     address: str = ""
     seen: frozenset[int] | None = None
+    terms: Terms = Terms()
+
+
+class Previewed(Exception):
+    """Ends the transaction of a dry run, so that nothing of it stays; `preview` is what it would have done."""
+
+    def __init__(self, preview: Preview) -> None:
+        self.preview = preview
+        super().__init__(preview.id)
 
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """A wish to be made, and what the journal says of its target: label, owners, what changes."""
+    """A wish to be made, and what the journal says of its target: label, owners, what changes.
+
+    `drains` are the uids of VMs that are no targets and will end for it once their jobs have; `problem` is why it will
+    come to nothing, as far as that is known. Both are for previews and the guard alone.
+    """
 
     kind: str
     name: str
@@ -64,11 +101,22 @@ class Want:
     user: str = ""
     before: Mapping[str, Any] = field(default_factory=dict)
     after: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    drains: tuple[str, ...] = ()
+    problem: str = ""
 
 
 def pending(writing: Writing, kind: str, name: str, aspect: Aspect) -> list[Wish]:
     """The wishes in force for one thing that the engine has not got to yet: what it will be before ours."""
     return operations.unsettled_for(writing.connection, kind, name, aspect)
+
+
+def recorded(connection: Connection, by: By) -> Operation | None:
+    """The operation of this very request, by its key, when it has come before. Raises Conflict for another request."""
+    if by.terms.key is None or by.terms.dry_run:
+        return None
+    known = keys.find(connection, by.terms.key, by.at)
+    return None if known is None else operations.find(connection, known)
 
 
 def no_target(by: By, verb: str) -> Entry:
@@ -78,17 +126,27 @@ def no_target(by: By, verb: str) -> Entry:
 
 
 def _entry(asked: Entry, want: Want) -> Entry:
-    about = {name: getattr(want, name) for name in ("name", "label", "cloud", "user", "before", "after")}
+    about = {name: getattr(want, name) for name in ("name", "label", "cloud", "user", "before", "after", "detail")}
     return replace(asked, noun=want.kind, **about)
 
 
 def record(writing: Writing, by: By, verb: str, wants: Sequence[Want], about: Entry | None = None) -> Operation:
-    """Record a verb with its targets, and the journal's entries; `about` is that of a verb which found no target."""
+    """Record a verb with its targets, and the journal's entries; `about` is that of a verb which found no target.
+
+    A verb that its key names already is not recorded again: the operation is that of the first time. Raises Previewed
+    for a dry run, Unconfirmed, PictureChanged, and Conflict for a key of another request.
+    """
     connection = writing.connection
+    if (known := recorded(connection, by)) is not None:
+        return known
     _hold_against(connection, by, wants)
+    if by.terms.look_ahead:
+        hold_to(by.terms, foresee(connection, verb, wants, by.at))
     operation = rows.next_id(writing, tables.operations)
     values = {"verb": verb, "actor": by.actor, "request_id": by.request_id, "reason": by.reason, "made_at": by.at}
     connection.execute(insert(tables.operations).values(id=operation, **values))
+    if by.terms.key:
+        keys.record(writing, by.terms.key, operation, by.at)
     asked, entries = replace(no_target(by, verb), operation=operation), list[Entry]()
     for wish, want in enumerate(wants, start=rows.next_id(writing, tables.wishes)):
         made = insert(tables.wishes).values(
@@ -108,6 +166,26 @@ def record(writing: Writing, by: By, verb: str, wants: Sequence[Want], about: En
     if wants:
         writing.touch("wishes")
     return operations.find(connection, operation)
+
+
+def hold_to(terms: Terms, found: Preview) -> None:
+    """Raise Previewed for a dry run, Unconfirmed unless what would happen is what was confirmed."""
+    if terms.dry_run:
+        raise Previewed(found)
+    if problem := _unconfirmed(terms, found):
+        raise Unconfirmed(problem, found)
+
+
+def _unconfirmed(terms: Terms, found: Preview) -> str:
+    """What is wrong with the confirmation of a verb, or that it has none and needs one; empty where all is well."""
+    count = len(found.vms)
+    if terms.preview and terms.preview != found.id:
+        return "It would not do any more what that preview told."
+    if terms.confirm is not None and terms.confirm != count:
+        return f"It would hit {count} VM(s), and confirm={terms.confirm} was given."
+    if terms.preview or terms.confirm is not None or not terms.guard_vms or count <= terms.guard_vms:
+        return ""
+    return f"It would hit {count} VM(s), more than guard_vms ({terms.guard_vms}) lets pass without a confirmation."
 
 
 def _hold_against(connection: Connection, by: By, wants: Sequence[Want]) -> None:

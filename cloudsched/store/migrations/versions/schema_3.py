@@ -1,0 +1,24 @@
+"""Schema 3: the names that clients give their requests, so that each is done once."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "3"
+down_revision = "2"
+
+_BIG = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def upgrade() -> None:
+    """From schema 2."""
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("id", sa.Text, primary_key=True, nullable=False),
+        sa.Column("request", sa.Text, nullable=False),
+        sa.Column("operation", _BIG),
+        sa.Column("token", sa.Text, nullable=False),
+        sa.Column("made_at", _BIG, nullable=False),
+    )
+    op.create_index("ix_idempotency_keys_made_at", "idempotency_keys", ["made_at"])
