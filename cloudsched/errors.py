@@ -9,6 +9,7 @@
     ├── Forbidden              whoever asks may not have this
     ├── Conflict               the thing is there but not in a state that allows this
     ├── PictureChanged         what a verb was held against is not what is there now
+    ├── PageExpired            the listing that a page token belongs to is no longer kept
     ├── MissingExtra           an optional library is needed and absent
     ├── StateError
     │   ├── StateUnavailable   locked, full, read-only or gone: try again later
@@ -91,6 +92,10 @@ class Conflict(CloudschedError):
 
 class PictureChanged(CloudschedError):
     """Somebody asked for a change of what he had seen, and that has changed since."""
+
+
+class PageExpired(CloudschedError):
+    """The listing that a page token belongs to is no longer kept: its first page must be asked for again."""
 
 
 class MissingExtra(CloudschedError):
