@@ -10,6 +10,7 @@
     ├── Conflict               the thing is there but not in a state that allows this
     │   └── Unconfirmed        a verb would do more, or something else, than whoever asks has confirmed
     ├── PictureChanged         what a verb was held against is not what is there now
+    ├── PageExpired            the listing that a page token belongs to is no longer kept
     ├── MissingExtra           an optional library is needed and absent
     ├── StateError
     │   ├── StateUnavailable   locked, full, read-only or gone: try again later
@@ -102,6 +103,10 @@ class Unconfirmed(Conflict):
 
 class PictureChanged(CloudschedError):
     """Somebody asked for a change of what he had seen, and that has changed since."""
+
+
+class PageExpired(CloudschedError):
+    """The listing that a page token belongs to is no longer kept: its first page must be asked for again."""
 
 
 class MissingExtra(CloudschedError):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from cloudsched.config import Config
 from cloudsched.info import clouds, diagnostics, explain, failures, jobs, metrics, monitors, vms
 from cloudsched.info.ages import Ages
-from cloudsched.info.page import Fixed, PageOf
+from cloudsched.info.job_rows import boot_failures_source
+from cloudsched.info.listed import Listings, Source
+from cloudsched.info.page import Fixed, Listed, PageOf
 from cloudsched.info.picture import Pictures
 from cloudsched.info.root import Root
 from cloudsched.store import Store
@@ -30,24 +33,29 @@ def create_app(store: Store, config: Config) -> WSGIApp:
 def _routes(store: Store, config: Config, pictures: Pictures) -> dict[str, object]:
     settings = config.global_
     pages: dict[str, PageOf] = {
-        "/cloud": clouds.overview,
-        "/clusters": clouds.clusters,
         "/ips": monitors.ips,
         "/diff-types": partial(monitors.diff_types, settings=settings),
-        "/failures/boot": failures.boot,
-        "/failures/image": failures.image,
         "/shared-objs": diagnostics.shared_objects,
         "/metrics": metrics.state,
     }
+    listed: dict[str, tuple[PageOf, Source[Any]]] = {
+        "/cloud": (clouds.overview, clouds.OVERVIEW),
+        "/clusters": (clouds.clusters, clouds.CLUSTERS),
+        "/failures/boot": (failures.boot, boot_failures_source(store, pictures)),
+        "/failures/image": (failures.image, failures.IMAGES),
+    }
+    listings = Listings(pictures)
     developer = Fixed(pictures, diagnostics.developer_information, ages=True)
-    resources: dict[str, object] = {url: Fixed(pictures, page) for url, page in pages.items()} | {
+    resources: dict[str, object] = {
+        **{url: Fixed(pictures, page) for url, page in pages.items()},
+        **{url: Listed(pictures, page, listings, source) for url, (page, source) in listed.items()},
         "/cloud/config": clouds.CloudConfig(pictures, config),
         "/cloud/health": clouds.CloudHealth(pictures, store),
-        "/clusters/{cloud}/vms": vms.CloudsVMs(pictures),
-        **dict.fromkeys(("/vms", "/vms/resources"), vms.VMs(pictures)),
-        "/jobs": jobs.Jobs(pictures),
+        "/clusters/{cloud}/vms": vms.CloudsVMs(pictures, listings),
+        **dict.fromkeys(("/vms", "/vms/resources"), vms.VMs(pictures, listings)),
+        "/jobs": jobs.Jobs(pictures, store, listings),
         "/failures": failures.Failures(pictures),
-        "/failures/vms": failures.VMFailures(store),
+        "/failures/vms": failures.VMFailures(store, pictures, listings),
         "/developer-info": developer,
         "/developer_info": developer,
         "/jobs/{job}/explain": explain.Explanation(store, config),

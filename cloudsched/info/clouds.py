@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from cloudsched.config import Config
 from cloudsched.config.clouds import HostSize, read_clouds
 from cloudsched.errors import NotFound
-from cloudsched.info import news
+from cloudsched.info import news, nouns
+from cloudsched.info.listed import Found, Source, held
 from cloudsched.info.page import picture_for, show, without_suffix
 from cloudsched.info.picture import Page, Picture, Pictures
 from cloudsched.render import clouds, documents, troubles
+from cloudsched.render.fleet import CloudVMs, Fleet
 from cloudsched.store import Store
 from cloudsched.store.polls import all_polls
 from cloudsched.web import Request, Response, params
+from cloudsched.web.kept import Shown
+from cloudsched.web.listing import Query
 
 _HOST_UNUSED = HostSize(0, 0, 0)
 
@@ -36,6 +40,27 @@ def clusters(picture: Picture) -> Page:
         key=("clusters",),
         topics=("clouds", "vms"),
     )
+
+
+def _overview_rows(picture: Picture, query: Query, now: float) -> Found[CloudVMs]:
+    shown: Shown[CloudVMs] = Shown(
+        encode=lambda each: documents.encode(documents.glance(each.cloud)),
+        text=lambda rows, _: clouds.overview(Fleet(active=tuple(rows))),
+    )
+    rows = held(nouns.OVERVIEW, picture.fleet.active, query, now)
+    return Found(rows, shown, picture.revision(("clouds",)))
+
+
+def _cluster_rows(picture: Picture, query: Query, now: float) -> Found[CloudVMs]:
+    shown: Shown[CloudVMs] = Shown(
+        encode=picture.cloud_text, text=lambda rows, _: clouds.clusters_of(map(clouds.cluster, rows))
+    )
+    every = (*picture.fleet.active, *picture.fleet.removed)
+    return Found(held(nouns.CLOUDS, every, query, now), shown, picture.revision(("clouds", "vms")))
+
+
+OVERVIEW = Source(nouns.OVERVIEW, ("cloud",), ("clouds",), _overview_rows)
+CLUSTERS = Source(nouns.CLOUDS, ("clusters",), ("clouds", "vms"), _cluster_rows)
 
 
 class Cluster:

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 from functools import partial
 
-from cloudsched.errors import NotFound
-from cloudsched.info import news
+from cloudsched.errors import BadRequest, NotFound
+from cloudsched.info import news, nouns
+from cloudsched.info.job_rows import jobs_source
+from cloudsched.info.listed import Listings
 from cloudsched.info.page import picture_for, show, show_current
 from cloudsched.info.picture import Page, Picture, Pictures
 from cloudsched.render import documents, jobs
+from cloudsched.store import Store
 from cloudsched.web import Request, Response, params
 
-_STATE = params.Parameter("state", params.word(*jobs.QUEUES), required=True)
 _TOPICS = ("jobs", "shapes")
 
 
 class Jobs:
-    """The jobs in one of v1's queues or states."""
+    """The jobs in one of v1's queues or states, or a page of those that are asked for otherwise."""
 
-    def __init__(self, pictures: Pictures) -> None:
-        self._pictures = pictures
+    def __init__(self, pictures: Pictures, store: Store, listings: Listings) -> None:
+        self._pictures, self._listings = pictures, listings
+        self._source = jobs_source(store, pictures)
 
     def on_get(self, req: Request, resp: Response) -> None:
-        """GET the jobs of a `state`: 200, or 400."""
-        values = params.read(req, _STATE, *news.PARAMETERS)
+        """GET the jobs of a `state`, or a page: 200, 400, or 410."""
+        values = params.read(req, *nouns.JOBS.parameters, *news.PARAMETERS)
+        asked = nouns.JOBS.asked(values)
+        if asked is None:
+            raise BadRequest("The parameter 'state' is missing.", "state", code="missing-parameter")
         picture = picture_for(req, self._pictures, values, _TOPICS)
-        show_current(req, resp, self._pictures, partial(_queue, values["state"]), picture)
+        if values.keys() - {"index", "wait"} == {"state"}:
+            show_current(req, resp, self._pictures, partial(_queue, values["state"]), picture)
+        else:
+            self._listings.show(req, resp, asked, self._source, picture)
 
 
 def _queue(state: str, picture: Picture) -> Page:

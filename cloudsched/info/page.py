@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cloudsched.info import news
+from cloudsched.info.listed import Listings, Source
 from cloudsched.info.picture import Asked, Page, Picture, Pictures
 from cloudsched.web import Request, Response, params
 from cloudsched.web.negotiate import JSON, prefers_json
@@ -32,6 +33,24 @@ class Fixed:
         values, pictures = params.read(req, *news.PARAMETERS), self._pictures
         topics = self._page_of(pictures.current()).topics if values else ()
         show_current(req, resp, pictures, self._page_of, picture_for(req, pictures, values, topics))
+
+
+class Listed:
+    """The same for a page that is also a listing: with parameters of its noun, what they ask for of its `source`."""
+
+    def __init__(self, pictures: Pictures, page_of: PageOf, listings: Listings, source: Source[Any]) -> None:
+        self._pictures, self._page_of = pictures, page_of
+        self._listings, self._source = listings, source
+
+    def on_get(self, req: Request, resp: Response) -> None:
+        """GET the page or a page of the listing: 200, 304, 400, or 410."""
+        values, pictures = params.read(req, *self._source.noun.parameters, *news.PARAMETERS), self._pictures
+        asked = self._source.noun.asked(values)
+        picture = picture_for(req, pictures, values, self._source.topics or ())
+        if asked is None:
+            show_current(req, resp, pictures, self._page_of, picture)
+        else:
+            self._listings.show(req, resp, asked, self._source, picture)
 
 
 def picture_for(req: Request, pictures: Pictures, values: Mapping[str, Any], topics: tuple[str, ...]) -> Picture:

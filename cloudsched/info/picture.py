@@ -331,6 +331,13 @@ class Pictures:
                 shown = self._publish(wanted.census)
         return shown
 
+    def reach(self, index: int) -> None:
+        """Publish a newer picture where the current one shows less than this. Raises StateUnavailable."""
+        if self.current().index < index:
+            with self._publishing:
+                if self._published is None or self._published.index < index:
+                    self._publish()
+
     def job(self, *references: str) -> tuple[Picture, Job | None]:
         """The first of some jobs that there is, and a picture of the same moment. Raises StateUnavailable.
 

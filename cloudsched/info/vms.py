@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
-from cloudsched.errors import NotFound
-from cloudsched.info import news
+from cloudsched.errors import BadRequest, NotFound
+from cloudsched.info import news, nouns
+from cloudsched.info.listed import Found, Listings, Source, held
 from cloudsched.info.page import picture_for, show, without_suffix
 from cloudsched.info.picture import Page, Picture, Pictures
 from cloudsched.model.vms import VM
 from cloudsched.render import clouds, documents, vms
 from cloudsched.render.fleet import CloudVMs, Fleet
 from cloudsched.web import Request, Response, params
+from cloudsched.web.kept import Shown
+from cloudsched.web.listing import Asked, Noun, Query
 
 _FLEET = ("clouds", "vms")
 _Form = Callable[[Picture, Fleet], str]
@@ -59,33 +63,69 @@ _METRIC = params.Parameter("metric", params.word(*filter(None, METRICS)))
 class VMs:
     """The VMs of all clouds."""
 
-    def __init__(self, pictures: Pictures) -> None:
-        self._pictures = pictures
+    def __init__(self, pictures: Pictures, listings: Listings) -> None:
+        self._pictures, self._listings = pictures, listings
 
     def on_get(self, req: Request, resp: Response) -> None:
-        """GET the table or a `metric`: 200, or 400."""
-        values = params.read(req, _METRIC, *news.PARAMETERS)
-        metric = values.get("metric", "")
+        """GET the table, a `metric`, or a page of what is asked for: 200, 400, or 410."""
+        values = params.read(req, _METRIC, *nouns.VMS.parameters, *news.PARAMETERS)
+        asked, metric = _asked(nouns.VMS, values), values.get("metric", "")
         picture = picture_for(req, self._pictures, values, METRICS[metric][2])
-        show(req, resp, _page(picture, metric, picture.fleet), picture)
+        if asked is None:
+            show(req, resp, _page(picture, metric, picture.fleet), picture)
+        else:
+            self._listings.show(req, resp, asked, _source(nouns.VMS, _whole), picture)
 
 
 class CloudsVMs:
     """The VMs of one cloud; v1 showed those of all clouds in most of these (B-30)."""
 
-    def __init__(self, pictures: Pictures) -> None:
-        self._pictures = pictures
+    def __init__(self, pictures: Pictures, listings: Listings) -> None:
+        self._pictures, self._listings = pictures, listings
 
     def on_get(self, req: Request, resp: Response, cloud: str) -> None:
-        """GET a cloud's table or `metric`: 200, 400, or 404 with v1's sentence."""
-        values = params.read(req, _METRIC, *news.PARAMETERS)
-        metric = values.get("metric", "")
+        """GET a cloud's table, `metric` or page: 200, 400, 410, or 404 with v1's sentence."""
+        values = params.read(req, _METRIC, *nouns.VMS_OF_CLOUD.parameters, *news.PARAMETERS)
+        asked, metric = _asked(nouns.VMS_OF_CLOUD, values), values.get("metric", "")
         picture = picture_for(req, self._pictures, values, METRICS[metric][2])
         found = picture.fleet.find(cloud)
         if found is None:
             sentence = vms.no_condensed if metric == "all" else clouds.no_cluster
             raise NotFound("cloud", cloud, v1_text=sentence(cloud))
-        show(req, resp, _page(picture, metric, _alone(found), found.cloud.name), picture)
+        name = found.cloud.name
+        if asked is None:
+            show(req, resp, _page(picture, metric, _alone(found), name), picture)
+        else:
+            source = _source(nouns.VMS_OF_CLOUD, partial(_of_cloud, name), name)
+            self._listings.show(req, resp, asked, source, picture)
+
+
+def _asked(noun: Noun[VM], values: Mapping[str, Any]) -> Asked | None:
+    """The page that is asked for, which is of VMs, not of a figure. Raises BadRequest."""
+    asked = noun.asked(values)
+    if asked is not None and "metric" in values:
+        raise BadRequest("The parameter 'metric' goes without those of a listing.", parameter="metric")
+    return asked
+
+
+def _source(noun: Noun[VM], fleet_of: Callable[[Picture], Fleet], *names: str) -> Source[VM]:
+    def read(picture: Picture, query: Query, now: float) -> Found[VM]:
+        fleet = fleet_of(picture)
+        released = (vm for each in (*fleet.active, *fleet.removed) for vm in each.released)
+        shown: Shown[VM] = Shown(picture.vm_text, lambda rows, total: vms.listed(rows, total, len(fleet.active)))
+        found = held(noun, (*fleet.vms, *fleet.retired, *released), query, now)
+        return Found(found, shown, picture.revision(_FLEET))
+
+    return Source(noun, ("vms", *names), _FLEET, read)
+
+
+def _whole(picture: Picture) -> Fleet:
+    return picture.fleet
+
+
+def _of_cloud(name: str, picture: Picture) -> Fleet:
+    found = picture.fleet.find(name)
+    return _alone(found) if found else Fleet()
 
 
 def _page(picture: Picture, metric: str, fleet: Fleet, *name: str) -> Page:

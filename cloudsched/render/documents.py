@@ -111,8 +111,13 @@ def vm_list(fleet: Fleet, vm_text: EncodeVM = encode_vm) -> str:
 
 def overview(fleet: Fleet) -> Document:
     """The pool at a glance."""
+    return {"resources": [glance(each.cloud) for each in fleet.active]}
+
+
+def glance(cloud: Cloud) -> Document:
+    """One cloud of it."""
     keys = ("name", "cloud_type", "network_address", "enabled", "unusable")
-    return {"resources": [{key: getattr(each.cloud, key) for key in keys} for each in fleet.active]}
+    return {key: getattr(cloud, key) for key in keys}
 
 
 def configuration(sections: Iterable[tuple[str, Mapping[str, str]]]) -> Document:
@@ -189,12 +194,22 @@ def boot_failure(each: Job, of_shape: Reasons) -> Document:
 
 def image_failures(clouds: Iterable[Cloud]) -> Document:
     """Which images fail where."""
-    return {"clouds": [{"name": each.name, "images": each.failed_images} for each in clouds if each.failed_images]}
+    return {"clouds": [failing_images(each) for each in clouds if each.failed_images]}
+
+
+def failing_images(cloud: Cloud) -> Document:
+    """The same of one cloud."""
+    return {"name": cloud.name, "images": cloud.failed_images}
 
 
 def vm_failures(found: Iterable[VMFailure]) -> Document:
     """What became of VMs that were of no use."""
-    return {"vms": [asdict(each) for each in found]}
+    return {"vms": [vm_failure(each) for each in found]}
+
+
+def vm_failure(each: VMFailure) -> Document:
+    """One of them."""
+    return asdict(each)
 
 
 def shares(diff: Shares, current: Shares, desired: Shares) -> Document:

@@ -48,6 +48,11 @@ def table_of(fleet: Fleet, rows_of: Callable[[CloudVMs], Rows]) -> str:
     return f"{_HEADING}{rows}\n{total}{drain}"
 
 
+def listed(vms: Iterable[VM], total: int, clouds: int) -> str:
+    """Some of the VMs in the same table; `total` and `clouds` are how many there are in all."""
+    return f"{_HEADING}{''.join(map(_table_row, vms))}\nTotal VMs: {total}. Total Clouds: {clouds}"
+
+
 def rows(each: CloudVMs) -> Rows:
     """The rows of a cloud's VMs: those that count, those that drain."""
     return "".join(map(_table_row, each.vms)), "".join(map(_table_row, each.retired))

@@ -57,6 +57,7 @@ class Where:
     status: str | None = None
     shapes: Collection[str] | None = None
     odd: bool = False
+    finished: bool | None = None
 
     def conditions(self) -> Iterator[ColumnElement[bool]]:
         """The same for the database."""
@@ -68,6 +69,8 @@ class Where:
             yield _TABLE.c.shape.in_(sorted(self.shapes)) if self.shapes else false()
         if self.odd:
             yield _ODD
+        if self.finished is not None:
+            yield _TABLE.c.finished_at.is_not(None) if self.finished else _TABLE.c.finished_at.is_(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,21 @@ class Reader:
         """The jobs that changed after an index, and the ids of those that went."""
         changed = list(_jobs(self.connection, shapes, _TABLE.c.revision > since))
         return changed, rows.gone(self.connection, "jobs", since)
+
+
+def to_values(job: Job) -> list[Any]:
+    """A job as plain values, in which the key stands for its shape."""
+    values = [getattr(job, name) for name in Job.__dataclass_fields__]
+    values[_SHAPE] = job.shape.key
+    return values
+
+
+def from_values(values: Sequence[Any], shapes: Mapping[str, Shape]) -> Job:
+    """The same job again."""
+    found = list(values)
+    found[_SHAPE] = shapes[found[_SHAPE]]
+    job: Job = _build(found)
+    return job
 
 
 def job(connection: Connection, references: Sequence[str], numbers: Sequence[tuple[int, int]]) -> Found | None:
@@ -106,9 +124,7 @@ def _found(connection: Connection, condition: ColumnElement[bool]) -> Sequence[A
 
 def _jobs(connection: Connection, shapes: Mapping[str, Shape], *conditions: ColumnElement[bool]) -> Iterator[Job]:
     for row in connection.execute(select(*_COLUMNS).where(*conditions)):
-        values = list(row)
-        values[_SHAPE] = shapes[values[_SHAPE]]
-        yield _build(values)
+        yield from_values(row, shapes)
 
 
 def census(connection: Connection) -> Census:

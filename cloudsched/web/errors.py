@@ -30,6 +30,7 @@ STATUSES: dict[type[Exception], tuple[HTTPStatus, str]] = {
     errors.Forbidden: (HTTPStatus.FORBIDDEN, "forbidden"),
     errors.Conflict: (HTTPStatus.CONFLICT, "conflict"),
     errors.PictureChanged: (HTTPStatus.PRECONDITION_FAILED, "precondition-failed"),
+    errors.PageExpired: (HTTPStatus.GONE, "page-token-expired"),
     errors.ConfigError: (HTTPStatus.CONFLICT, "bad-configuration"),
     errors.MissingExtra: (HTTPStatus.NOT_IMPLEMENTED, "missing-extra"),
     errors.StateError: (HTTPStatus.SERVICE_UNAVAILABLE, "state-unavailable"),
