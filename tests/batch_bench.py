@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,27 +16,18 @@ from typing import Any
 
 import databases
 
-from cloudsched import processes
 from cloudsched.batch.embedded import EmbeddedBatch, Session, Settings
 from cloudsched.batch.wire import Service, listen, serve
 from cloudsched.config.options import JobDefaults
 from cloudsched.model.jobs import Job, JobOrder, JobStatus
 from cloudsched.model.vms import VM
 from cloudsched.store.queue import SQLQueue
+from tests.patience import DEADLINE_SECONDS
+from tests.patience import eventually as eventually
+from tests.patience import is_gone as is_gone
+from tests.patience import pid_in as pid_in
 
-DEADLINE_SECONDS = 30.0
 ACCOUNT = "root" if os.geteuid() == 0 else "tester"
-
-
-def eventually(condition: Callable[[], Any], what: str = "") -> Any:
-    """Wait until a condition holds and return what it returned."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"never came true: {what or condition}")
 
 
 @dataclass
@@ -141,16 +132,6 @@ def ending(*children: subprocess.Popen[bytes]) -> Iterator[None]:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
-
-
-def pid_in(path: Path) -> int:
-    """The process id that a job writes to a file, once it is there."""
-    return int(eventually(lambda: path.exists() and path.read_text().strip(), f"a process id in {path}"))
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process is no more, or only a zombie."""
-    return processes.read(pid) is None
 
 
 def kill(child: subprocess.Popen[bytes]) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from cloudsched import processes
-from cloudsched.clouds.local import LARGEST_LOG, LocalCloud
+from cloudsched.clouds.local import LocalCloud
+from cloudsched.clouds.local_directory import LARGEST_LOG
 from cloudsched.errors import BadRequirement, ConfigError
 from cloudsched.model.clouds import BootRequest, VMStatus
 from cloudsched.model.jobs import JobStatus

@@ -1,14 +1,14 @@
 """The cloud on this host: a VM is a process group of our own, started from a command template.
 
 A VM's directory is made complete before its process is started, and every process of the VM carries the directory's
-name in its environment. So a VM is found again, and ended with all it started, whenever the engine was killed.
+name in its environment, and is in the VM's control groups where it has any. So a VM is found again, and ended with all
+it started, whenever the engine was killed.
 """
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import hashlib
-import json
 import os
 import re
 import shlex
@@ -20,12 +20,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from cloudsched import processes
+from cloudsched.clouds import local_directory, local_isolation, local_limits
+from cloudsched.clouds.local_directory import Record
+from cloudsched.clouds.local_isolation import Isolation
 from cloudsched.errors import BadRequirement, CloudError, ConfigError, Transient
 from cloudsched.model.clouds import AdoptOutcome, BootOutcome, BootRequest, DestroyOutcome, ObservedVM, VMStatus
 from cloudsched.model.vms import VM
@@ -36,9 +37,9 @@ WORKER_COMMAND = (
     " --slots {slots} --cpus {cpus} --memory {memory}"
 )
 MARK = "CLOUDSCHED_VM_DIR"
-LARGEST_LOG = 1024 * 1024
 GRACE_SECONDS = 3.0
 KILL_SECONDS = 5.0
+STARVED = "The kernel has ended processes of this VM that wanted more than its memory."
 
 _FIELD = re.compile(r"\{(\w+)\}")
 # Fields of the template that a request fills; `cloud`, `dir` and `cpus` come beside it.
@@ -61,30 +62,26 @@ _FIELDS: Mapping[str, Callable[[BootRequest], str]] = {
 _ACCEPTED = frozenset({*_FIELDS, "cloud", "dir", "cpus"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """What a VM's directory says about it: `vm.json`, and `pid` once its process was started."""
-
-    directory: Path
-    uid: str
-    cloud: str
-    installation: str
-    cpus: tuple[int, ...]
-    leader: tuple[int, int] | None
-
-
 class LocalCloud:
     """CloudAdapter over process groups; `name` and `installation` tell whose VMs it lists.
 
     `command` is a template, split like a shell command line before its fields are filled in; empty means our worker.
-    Raises ConfigError when the template names a field that does not exist.
+    Raises ConfigError when the template names a field that does not exist, or this host refuses `isolation`.
     """
 
-    def __init__(self, name: str, installation: str, state_dir: Path, command: str = "") -> None:
+    def __init__(
+        self, name: str, installation: str, state_dir: Path, command: str = "", isolation: Isolation | None = None
+    ) -> None:
         self._name, self._installation = name, installation
         self._vms = (state_dir / "vms").absolute()
         self._command = _template(command or WORKER_COMMAND)
+        self._fence = local_isolation.fence(isolation or Isolation())
         self._lock = threading.Lock()
+
+    @property
+    def enforced(self) -> str:
+        """What stands between a VM and this host, in words."""
+        return self._fence.statement
 
     def vms(self) -> list[ObservedVM]:
         """List the VMs that have a directory; one whose process has ended is Shutdown, and is cleared of remains."""
@@ -105,8 +102,8 @@ class LocalCloud:
         left = self._ended(found)
         _reap(found)
         for record in found:
-            if record.uid not in left:
-                shutil.rmtree(record.directory, ignore_errors=True)
+            if record.uid not in left and not local_directory.clear(record):
+                left.add(record.uid)
         problem = "some of the VM's processes do not end"
         return [DestroyOutcome(uid, Transient(f"{uid}: {problem}.") if uid in left else None) for uid in vm_ids]
 
@@ -118,7 +115,7 @@ class LocalCloud:
     def console(self, vm_id: str) -> str:
         """The end of what a VM's processes have written; empty for a VM that is not here."""
         found = self._records(vm_id)
-        return _end(found[0].directory / "worker.log") if found else ""
+        return local_directory.end(found[0].directory / "worker.log") if found else ""
 
     def _booted(self, request: BootRequest) -> BootOutcome:
         try:
@@ -132,35 +129,47 @@ class LocalCloud:
 
     def _start(self, request: BootRequest) -> None:
         directory = self._directory(request.uid)
-        record = _read(directory)
+        record = local_directory.read(directory)
         if record and (record.leader or _by_mark(processes.every()).get(directory)):
             return
-        if record is None:
-            record = self._prepared(request, directory)
+        if record:
+            local_limits.remove(record.groups)
+        record = self._prepared(request, directory)
         for secret in ("token", "key"):
-            _write_private(directory / secret, request.join.get(secret, ""))
+            local_directory.write_private(directory / secret, request.join.get(secret, ""))
         if request.user_data:
-            _write_private(directory / "user-data", request.user_data)
+            local_directory.write_private(directory / "user-data", request.user_data)
         values = {name: read(request) for name, read in _FIELDS.items()}
         values |= {"cloud": self._name, "dir": str(directory), "cpus": ",".join(map(str, record.cpus))}
-        self._spawn(request.uid, directory, [_FIELD.sub(lambda m: values[m[1]], word) for word in self._command])
+        self._spawn(record, [_FIELD.sub(lambda m: values[m[1]], word) for word in self._command])
 
-    def _prepared(self, request: BootRequest, directory: Path) -> _Record:
-        """Make a VM's directory; without `vm.json`, which appears whole, it does not count."""
+    def _prepared(self, request: BootRequest, directory: Path) -> Record:
+        """Make a VM's directory, and then its groups; without `vm.json`, which appears whole, it does not count."""
         self._vms.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.mkdir(mode=0o700, exist_ok=True)
         cpus = _least_used(self._all_records(), request.cpucores)
-        content = {"uid": request.uid, "cloud": self._name, "installation": self._installation, "cpus": cpus}
-        _write_private(directory / "vm.json", json.dumps(content))
-        return _Record(directory, request.uid, self._name, self._installation, cpus, None)
+        record = Record(
+            directory,
+            request.uid,
+            self._name,
+            self._installation,
+            cpus,
+            self._fence.groups(directory),
+            self._fence.forks,
+        )
+        local_directory.write(record)
+        self._fence.raise_around(record.groups, request)
+        return record
 
-    def _spawn(self, uid: str, directory: Path, command: list[str]) -> None:
+    def _spawn(self, record: Record, command: list[str]) -> None:
+        directory = record.directory
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("CLOUDSCHED_")}
-        marks = {"CLOUDSCHED_VM": uid, MARK: str(directory), "CLOUDSCHED_INSTALLATION": self._installation}
+        marks = {"CLOUDSCHED_VM": record.uid, MARK: str(directory), "CLOUDSCHED_INSTALLATION": self._installation}
         with (directory / "worker.log").open("ab") as output:
             try:
+                _check_program(command[0], directory)
                 child = subprocess.Popen(
-                    command,
+                    self._fence.words(record.groups, command),
                     cwd=directory,
                     env=inherited | marks,
                     stdin=subprocess.DEVNULL,
@@ -169,30 +178,31 @@ class LocalCloud:
                     start_new_session=True,
                 )
             except (FileNotFoundError, PermissionError) as ex:
-                shutil.rmtree(directory, ignore_errors=True)
+                local_directory.clear(record)
                 raise BadRequirement(f"The command of the local cloud cannot be run: {ex}.") from None
         # The VM may outlive this object, and this engine; whoever lists it reaps it (`_reap`).
         child.returncode = 0
-        _write_private(directory / "pid", f"{child.pid} {processes.started(child.pid)}")
+        local_directory.write_private(directory / "pid", f"{child.pid} {processes.started(child.pid)}")
 
-    def _observed(self, record: _Record, there: Mapping[int, Process], marked: Mapping[Path, set[int]]) -> ObservedVM:
-        _bound_log(record.directory / "worker.log")
+    def _observed(self, record: Record, there: Mapping[int, Process], marked: Mapping[Path, set[int]]) -> ObservedVM:
+        local_directory.bound_log(record.directory / "worker.log")
         running = _leader(record, there) is not None
         if not running and record.leader is None:
             running = bool(marked.get(record.directory))
         if not running:
-            _signal(there, marked.get(record.directory, ()), signal.SIGKILL)
+            inside = local_limits.members(record.groups) & there.keys()
+            _signal(there, inside | marked.get(record.directory, set()), signal.SIGKILL)
         return ObservedVM(
             uid=record.uid,
             id=record.uid,
             status=VMStatus.RUNNING if running else VMStatus.SHUTDOWN,
             hostname=record.uid,
             ipaddress="127.0.0.1",
-            fault="" if running else _last_line(record.directory / "worker.log"),
+            fault=_fault(record, running),
             tags={"installation": record.installation},
         )
 
-    def _ended(self, records: Sequence[_Record]) -> set[str]:
+    def _ended(self, records: Sequence[Record]) -> set[str]:
         """Signal until no process of these VMs lives or the time is over; the uids of those that still have some."""
         started = time.monotonic()
         first = True
@@ -203,12 +213,13 @@ class LocalCloud:
             waited = time.monotonic() - started
             if not left or waited > GRACE_SECONDS + KILL_SECONDS:
                 return left
-            leaders = {uid: {each.leader[0]} & mine[uid] for each in records if each.leader for uid in [each.uid]}
-            for uid in left:
-                if waited > GRACE_SECONDS or not leaders.get(uid):
-                    _signal(there, mine[uid], signal.SIGKILL)
+            for record in (each for each in records if each.uid in left):
+                heads = _heads(record, there) & mine[record.uid]
+                if waited > GRACE_SECONDS or not heads:
+                    local_limits.stop_forks(record.groups)
+                    _signal(there, mine[record.uid], signal.SIGKILL)
                 elif first:
-                    _signal(there, leaders[uid], signal.SIGTERM)
+                    _signal(there, heads, signal.SIGTERM)
             first = False
             time.sleep(0.02)
 
@@ -219,14 +230,18 @@ class LocalCloud:
             name = hashlib.sha256(uid.encode("utf-8", "surrogateescape")).hexdigest()
         return self._vms / name
 
-    def _records(self, uid: str | None = None) -> list[_Record]:
+    def _records(self, uid: str | None = None) -> list[Record]:
         ours = (self._name, self._installation)
-        directories = [self._directory(uid)] if uid is not None else _directories(self._vms)
-        found = (_read(directory) for directory in directories)
+        directories = [self._directory(uid)] if uid is not None else local_directory.directories(self._vms)
+        found = (local_directory.read(directory) for directory in directories)
         return [each for each in found if each and (each.cloud, each.installation) == ours]
 
-    def _all_records(self) -> list[_Record]:
-        return [record for directory in _directories(self._vms) if (record := _read(directory))]
+    def _all_records(self) -> list[Record]:
+        return [
+            record
+            for directory in local_directory.directories(self._vms)
+            if (record := local_directory.read(directory))
+        ]
 
 
 def _template(command: str) -> list[str]:
@@ -242,38 +257,26 @@ def _template(command: str) -> list[str]:
     return words
 
 
-def _directories(vms: Path) -> list[Path]:
-    try:
-        return sorted(each for each in vms.iterdir() if not each.name.startswith("."))
-    except FileNotFoundError:
-        return []
-
-
-def _read(directory: Path) -> _Record | None:
-    try:
-        content: dict[str, Any] = json.loads((directory / "vm.json").read_text("utf-8"))
-        given = content["uid"], content["cloud"], content["installation"], tuple(content["cpus"])
-    except (OSError, ValueError, KeyError):
-        return None
-    leader: tuple[int, int] | None = None
-    with contextlib.suppress(OSError, ValueError):
-        pid, started = (directory / "pid").read_text("ascii").split()
-        leader = int(pid), int(started)
-    return _Record(directory, *given, leader)
-
-
-def _reap(records: Iterable[_Record]) -> None:
+def _reap(records: Iterable[Record]) -> None:
     for record in records:
         if record.leader:
             processes.reap(*record.leader)
 
 
-def _leader(record: _Record, there: Mapping[int, Process]) -> Process | None:
+def _leader(record: Record, there: Mapping[int, Process]) -> Process | None:
     """The VM's first process if it lives; its start time tells it from a later one with the same id."""
     if record.leader is None:
         return None
     process = there.get(record.leader[0])
     return process if process and process.started == record.leader[1] else None
+
+
+def _heads(record: Record, there: Mapping[int, Process]) -> set[int]:
+    """The processes that are asked to end in order: the VM's first one, which may be the started one's child."""
+    leader = _leader(record, there)
+    if leader is None or not record.forks:
+        return {leader.pid} if leader else set()
+    return {each.pid for each in there.values() if each.parent == leader.pid}
 
 
 def _by_mark(there: Iterable[int]) -> dict[Path, set[int]]:
@@ -287,12 +290,12 @@ def _by_mark(there: Iterable[int]) -> dict[Path, set[int]]:
     return found
 
 
-def _members(records: Iterable[_Record], there: Mapping[int, Process]) -> dict[str, set[int]]:
-    """All processes of each VM: marked ones, its session and group, and what descends from any of them."""
+def _members(records: Iterable[Record], there: Mapping[int, Process]) -> dict[str, set[int]]:
+    """All processes of each VM: marked ones, its session and groups, and what descends from any of them."""
     marked = _by_mark(there)
     mine: dict[str, set[int]] = {}
     for record in records:
-        roots = set(marked.get(record.directory, ()))
+        roots = marked.get(record.directory, set()) | (local_limits.members(record.groups) & there.keys())
         # An id that another process has now is of no use; one that nobody has may still name a session.
         if record.leader and (_leader(record, there) or record.leader[0] not in there):
             roots.add(record.leader[0])
@@ -305,36 +308,19 @@ def _signal(there: Mapping[int, Process], pids: Iterable[int], signum: signal.Si
         processes.send(there[pid], signum)
 
 
-def _least_used(records: Iterable[_Record], wanted: int) -> tuple[int, ...]:
+def _least_used(records: Iterable[Record], wanted: int) -> tuple[int, ...]:
     """The cpus that the fewest VMs use; all of the host's when more are wanted."""
     used = Counter(cpu for record in records for cpu in record.cpus)
     ours = os.sched_getaffinity(0)
     return tuple(sorted(sorted(ours, key=lambda cpu: (used[cpu], cpu))[:wanted]))
 
 
-def _write_private(path: Path, content: str | bytes) -> None:
-    """Write a file that only we can read; it appears whole."""
-    unfinished = path.with_name(f".{path.name}.new")
-    unfinished.unlink(missing_ok=True)
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
-    unfinished.replace(path)
+def _check_program(program: str, directory: Path) -> None:
+    """A program that is not there is told before its VM is started: what starts it would say so in the log only."""
+    if shutil.which(directory / program if "/" in program else program) is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)
 
 
-def _bound_log(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        if path.stat().st_size > LARGEST_LOG:
-            os.truncate(path, 0)
-
-
-def _end(path: Path) -> str:
-    try:
-        return path.read_bytes()[-4096:].decode("utf-8", "replace")
-    except OSError:
-        return ""
-
-
-def _last_line(path: Path) -> str:
-    lines = _end(path).splitlines()
-    return lines[-1] if lines else ""
+def _fault(record: Record, running: bool) -> str:
+    said = "" if running else local_directory.last_line(record.directory / "worker.log")
+    return f"{STARVED} {said}".strip() if local_limits.starved(record.groups) else said

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cloudsched.config.kinds import BOOLEAN, COUNT, LIST, OFF_OR_SECONDS, TEXT, Kind, whole
+from cloudsched.config.kinds import BOOLEAN, COUNT, LIST, NAMESPACES, OFF_OR_SECONDS, TEXT, Kind, whole, word
 
 UNLIMITED = 1_000_000_000
 
@@ -78,6 +78,10 @@ CLOUD_OPTIONS: Mapping[str, Kind] = {
     "placement_zone": LIST,
     "request_threads": whole(1, 100),
     "request_timeout": whole(1, 3600, unit="seconds"),
+    "limits": word("auto", "yes", "no"),
+    "namespaces": NAMESPACES,
+    "memory_overhead": COUNT,
+    "max_processes": COUNT,
     "security_group": LIST,
     "secure_connection": TEXT,
     "reverse_dns_lookup": TEXT,

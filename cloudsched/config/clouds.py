@@ -120,7 +120,7 @@ class _SectionReader:
     def __init__(self, file: ini.IniFile, section: ini.Section) -> None:
         self.file, self.section = file, section
         self.entries = file.entries(section.title)
-        self.problems: list[str] = []
+        self._problems: dict[str, str] = {}
 
     def text(self, option: str) -> str:
         """The option as the adapter gets it; a `%(name)s` that names nothing stays as written (B-45)."""
@@ -137,8 +137,15 @@ class _SectionReader:
         try:
             return cast(T, kind.read(text))
         except ValueError:
-            self.problems.append(f"{option} = {text[:80]!r} must be {kind.accepts}")
+            self._problems[option] = f"{option} = {text[:80]!r} must be {kind.accepts}"
             return default
+
+    def problems(self) -> list[str]:
+        """What is wrong with the options that we know, also with those that only an adapter reads."""
+        for option in self.entries:
+            if option in CLOUD_OPTIONS:
+                self.get(option, None)
+        return [self._problems[option] for option in self.entries if option in self._problems]
 
     def section_of(self, cloud: Cloud) -> CloudSection:
         secret = {option for option in self.entries if is_secret(option)}
@@ -185,7 +192,7 @@ def _cloud(reader: _SectionReader, settings: Global, host: HostSize, simulated: 
         options=reader.shown(),
         enabled=reader.get("enabled", False),
     )
-    problems = [*_kind_problems(cloud_type, reader, simulated), *reader.problems]
+    problems = [*_kind_problems(cloud_type, reader, simulated), *reader.problems()]
     return replace(cloud, enabled=False, unusable="; ".join(problems)) if problems else cloud
 
 

@@ -163,6 +163,15 @@ def _peers(text: str) -> tuple[str, ...]:
     return found
 
 
+def _namespaces(text: str) -> tuple[str, ...]:
+    found = tuple(each.lower() for each in _items(text))
+    if found in ((), ("none",)):
+        return ()
+    if found != ("auto",) and not set(found) <= {"pid", "ipc", "net"}:
+        raise ValueError(text)
+    return tuple(dict.fromkeys(found))
+
+
 def _log_format(text: str) -> str:
     logging.Formatter(text)
     return text
@@ -183,4 +192,5 @@ OFF_OR_SECONDS = whole(-1, unit="seconds")
 LISTEN = Kind("an IP address, a host name or unix:PATH (the port has an option of its own)", _listen)
 FILE_MODE = Kind("three octal digits such as 0660", _file_mode)
 PEERS = Kind("a comma-separated list of IP addresses and the word unix", _peers)
+NAMESPACES = Kind("none, auto, or some of pid, ipc, net", _namespaces)
 LOG_FORMAT = Kind("a format of Python's logging module", _log_format)

@@ -19,6 +19,7 @@ from cloudsched.config.kinds import (
     COUNT,
     LIST,
     LISTEN,
+    NAMESPACES,
     OFF_OR_SECONDS,
     PAIRS,
     PATH,
@@ -242,6 +243,14 @@ class Global:
         300, PAUSE, "How long a cloud may take over boots or destroys; then its VMs are looked for in its listings."
     )
     local_command: str = _new("", TEXT, "Command template of a VM of the local cloud; empty means our worker.")
+    local_limits: str = _new(
+        "auto",
+        word("auto", "yes", "no"),
+        "Whether control groups bound local VMs; auto: where the host lets us, yes: else the cloud is unusable.",
+    )
+    local_namespaces: tuple[str, ...] = _new(
+        (), NAMESPACES, "What local VMs have of their own: pid, ipc, net; auto: pid and ipc where the host lets us."
+    )
     request_timeout_seconds: int = _new(60, PAUSE, "How long a command-line client waits for an answer.")
     boot_deadline_seconds: int = _new(300, PAUSE, "How long a requested VM counts before a listing shows it.")
 

@@ -11,6 +11,7 @@ from cloudsched import clouds as cloud_kinds
 from cloudsched.batch.embedded import EmbeddedBatch, Session, Settings
 from cloudsched.batch.wire import Service, listen, serve
 from cloudsched.clouds import ec2_settings
+from cloudsched.clouds.local_isolation import OVERHEAD, PROCESSES, Isolation
 from cloudsched.config.cloud_kinds import typed
 from cloudsched.config.clouds import CloudSection
 from cloudsched.config.load import Config
@@ -127,8 +128,15 @@ def clouds(
 
 
 def _local(section: CloudSection, config: Config, installation: str) -> CloudAdapter:
-    command = section.settings.get("command") or config.global_.local_command
-    return cloud_kinds.load("local")(section.cloud.name, installation, config.global_.state_dir, command)
+    settings, options = config.global_, typed(section.settings)
+    isolation = Isolation(
+        limits=options.get("limits", settings.local_limits),
+        namespaces=options.get("namespaces", settings.local_namespaces),
+        overhead=options.get("memory_overhead", OVERHEAD),
+        processes=options.get("max_processes", PROCESSES),
+    )
+    command = options.get("command") or settings.local_command
+    return cloud_kinds.load("local")(section.cloud.name, installation, settings.state_dir, command, isolation)
 
 
 def _openstack(section: CloudSection, config: Config, installation: str) -> CloudAdapter:

@@ -6,18 +6,22 @@ quota wish only as long as the file still says what it said when the wish was ma
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 from cloudsched.engine import acts
 from cloudsched.engine.troubles import is_refused, relieved
+from cloudsched.model.adapters import CloudAdapter, Enforcing
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.journal import Entry
 from cloudsched.model.metrics import STATE, UNKNOWN, Key
 from cloudsched.model.wishes import Aspect, Wish
-from cloudsched.store import Writing, clouds, operations, tallies, vms
+from cloudsched.store import Writing, clouds, limits, operations, tallies, vms
 from cloudsched.store.verbs import configured_slots
+
+log = logging.getLogger("cloudscheduler")
 
 _OWN = ("failed_images", "connection_problem", "errorconnect", "stale", "last_error", "trouble")
 _COMPARED = tuple(each.name for each in fields(Cloud) if each.name not in (*_OWN, "options", "position"))
@@ -65,6 +69,17 @@ def forget_tallies(writing: Writing) -> None:
 
     found = tallies.all_tallies(writing.connection)
     tallies.forget_tallies(writing, [key for key in found if not is_kept(key)])
+
+
+def record_enforced(writing: Writing, adapters: Mapping[str, CloudAdapter]) -> None:
+    """Record, and say when it is news, what clouds on this host enforce and what they do not."""
+    enforced = {name: each.enforced for name, each in adapters.items() if isinstance(each, Enforcing)}
+    before = limits.enforced(writing.connection)
+    for name, statement in enforced.items():
+        if before.get(name) != statement:
+            log.info("Cloud %s: %s.", name, statement)
+    if enforced != before:
+        limits.record_setting(writing, limits.ENFORCED, enforced)
 
 
 def _asked(lasting: Iterable[Wish]) -> Mapping[tuple[str, Aspect], Wish]:

@@ -26,7 +26,7 @@ from cloudsched.engine.calls import Calls
 from cloudsched.engine.contexts import Contexts
 from cloudsched.engine.endings import Endings
 from cloudsched.engine.htcondor import HTCondor
-from cloudsched.engine.inventory import record_inventory
+from cloudsched.engine.inventory import record_enforced, record_inventory
 from cloudsched.engine.loop import Engine, Stages
 from cloudsched.engine.observe import CREDENTIALS, CREDENTIALS_SECONDS, PROXY_POLLS, Observer
 from cloudsched.engine.orders import Orders
@@ -250,6 +250,7 @@ class Scheduler:
             for section in sections
         ]
         changes = record_inventory(writing, configured)
+        record_enforced(writing, found)
         present = {cloud.name for cloud in clouds.all_clouds(writing.connection)}
         return {name: adapter for name, adapter in found.items() if name in present}, changes
 

@@ -13,7 +13,7 @@ from cloudsched.info.page import picture_for, show, without_suffix
 from cloudsched.info.picture import Page, Picture, Pictures
 from cloudsched.render import clouds, documents, troubles
 from cloudsched.render.fleet import CloudVMs, Fleet
-from cloudsched.store import Store
+from cloudsched.store import Store, limits
 from cloudsched.store.polls import all_polls
 from cloudsched.web import Request, Response, params
 from cloudsched.web.kept import Shown
@@ -92,15 +92,16 @@ class CloudHealth:
         self._pictures, self._store = pictures, store
 
     def on_get(self, req: Request, resp: Response) -> None:
-        """GET every cloud's state, its cause, since when, its next try and its last good answer."""
+        """GET every cloud's state, its cause, since when, its next try, its last good answer, and what it enforces."""
         params.read(req)
         with self._store.reading() as connection:
             listed = {each.name.partition(":")[2]: each.ok_at for each in all_polls(connection)}
+            enforced = limits.enforced(connection)
         fleet = self._pictures.current().fleet
         known = [each.cloud for each in (*fleet.active, *fleet.removed)]
         page = Page(
-            text=lambda: troubles.table(known, listed),
-            document=lambda: documents.encode(troubles.document(known, listed)),
+            text=lambda: troubles.table(known, listed, enforced),
+            document=lambda: documents.encode(troubles.document(known, listed, enforced)),
         )
         show(req, resp, page)
 

@@ -47,6 +47,15 @@ class Consoles(Protocol):
 
 
 @runtime_checkable
+class Enforcing(Protocol):
+    """A cloud adapter that answers itself for what a VM may take of the host that it is on."""
+
+    @property
+    def enforced(self) -> str:
+        """What stands between a VM and its host, and what does not, in words."""
+
+
+@runtime_checkable
 class Expiring(Protocol):
     """A cloud adapter whose credentials may have an end."""
 

@@ -1,4 +1,7 @@
-"""How each cloud answers: its state, why, since when, when it is tried next and when it last answered well."""
+"""How each cloud answers: its state, why, since when, when it is tried next and when it last answered well.
+
+Of clouds on the scheduler's own host also what stands between VMs and host (`enforced`), and what does not.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,28 @@ def health(trouble: Trouble | None, last_good: float | None = None) -> dict[str,
     return {"state": state(trouble), **known, "last_good": last_good if last_good is not None else remembered}
 
 
-def table(clouds: Iterable[Cloud], last_good: Mapping[str, float | None]) -> str:
-    """Every cloud in a line; times in UTC, `-` where there is none."""
-    return _HEADING + "".join(_row(cloud, health(cloud.trouble, last_good.get(cloud.name))) for cloud in clouds)
+def table(clouds: Iterable[Cloud], last_good: Mapping[str, float | None], enforced: Mapping[str, str]) -> str:
+    """Every cloud in a line; times in UTC, `-` where there is none. Then what each enforces that is on this host."""
+    known = list(clouds)
+    rows = "".join(_row(cloud, health(cloud.trouble, last_good.get(cloud.name))) for cloud in known)
+    said = [f"{cell(each.name)}: {cell(enforced[each.name])}\n" for each in known if each.name in enforced]
+    return _HEADING + rows + "".join(["\n", *said] if said else [])
 
 
-def document(clouds: Iterable[Cloud], last_good: Mapping[str, float | None]) -> dict[str, object]:
+def document(
+    clouds: Iterable[Cloud], last_good: Mapping[str, float | None], enforced: Mapping[str, str]
+) -> dict[str, object]:
     """The same as an object; times in Unix seconds."""
-    return {"clouds": [{"name": each.name, **health(each.trouble, last_good.get(each.name))} for each in clouds]}
+    return {
+        "clouds": [
+            {
+                "name": each.name,
+                **health(each.trouble, last_good.get(each.name)),
+                "enforced": enforced.get(each.name),
+            }
+            for each in clouds
+        ]
+    }
 
 
 def _row(cloud: Cloud, shown: Mapping[str, object]) -> str:

@@ -27,6 +27,10 @@ PROBLEMS = "problems"
 """The setting that holds what the batch system's polls fail of, by stage."""
 
 
+ENFORCED = "enforced"
+"""The setting that holds what clouds on the engine's own host enforce, by cloud, in words."""
+
+
 def setting(store: Store, name: str) -> Any:
     """A setting in force (`log_level`, `quick_exit`), None before the engine's first start."""
     with store.reading() as connection:
@@ -48,6 +52,11 @@ def read_banned_images(connection: Connection) -> dict[str, tuple[str, ...]]:
     table = tables.banned_images
     found = connection.execute(select(table.c.image, table.c.clouds).order_by(table.c.image))
     return {image: tuple(clouds) for image, clouds in found}
+
+
+def enforced(connection: Connection) -> dict[str, str]:
+    """What each cloud on the engine's own host enforces."""
+    return dict(read_settings(connection).get(ENFORCED) or {})
 
 
 def read_settings(connection: Connection) -> dict[str, Any]:
