@@ -25,7 +25,7 @@ Decide = Callable[[Wish], Ending]
 
 DONE: Ending = (OutcomeState.DONE, {})
 JSON = {"Accept": "application/json"}
-TIMEOUT_SECONDS = 60.0
+TIMEOUT_SECONDS = 300.0
 
 
 def failed(error: str) -> Ending:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cloudsched import processes
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 300.0
 
 
 def eventually(condition: Callable[[], Any], what: str = "") -> Any:

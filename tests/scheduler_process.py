@@ -19,7 +19,7 @@ from cloudsched.errors import StateUnavailable
 from cloudsched.store import locks
 
 ROOT = Path(__file__).parent.parent
-SECONDS = 60.0
+SECONDS = 300.0
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from wsgi import Client
 from cloudsched.store import Store, operations, place
 
 ROOT = Path(__file__).parent.parent
-TIMEOUT_SECONDS = 60.0
+TIMEOUT_SECONDS = 300.0
 
 
 def environment(tmp_path: Path) -> dict[str, str]:

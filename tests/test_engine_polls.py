@@ -17,7 +17,7 @@ from cloudsched.engine.observe import Observer
 from cloudsched.engine.polls import Poll, PollResult, Polls
 from cloudsched.store import Store, heartbeats
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 300.0
 
 
 @dataclass

@@ -20,7 +20,7 @@ from cloudsched.model.snapshot import Heartbeat, Polled
 from cloudsched.render import ages
 from cloudsched.store import Store, heartbeats, jobs, polls, vms
 
-SECONDS = 60.0
+SECONDS = 300.0
 
 
 @pytest.fixture

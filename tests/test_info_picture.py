@@ -24,7 +24,7 @@ from cloudsched.render import jobs as render_jobs
 from cloudsched.store import Store, jobs, machines, retention, rows, tables, verbs, vms, wishes
 from cloudsched.store.glance import LOOK_SECONDS
 
-DEADLINE_SECONDS = 30
+DEADLINE_SECONDS = 300
 
 
 class Clock:

@@ -15,7 +15,7 @@ from golden_state import NOW, load
 from info_app import open_store
 
 ROOT = Path(__file__).parent.parent
-SECONDS = 60
+SECONDS = 300
 
 
 def _start(directory: Path, *argv: str) -> subprocess.Popen[str]:

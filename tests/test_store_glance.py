@@ -16,7 +16,7 @@ from cloudsched.store import Store, heartbeats, limits
 from cloudsched.store.glance import LOOK_SECONDS, Glance
 from cloudsched.store.pulse import Pulse
 
-TIMEOUT_SECONDS = 60.0
+TIMEOUT_SECONDS = 300.0
 
 
 class Clock:

@@ -26,7 +26,7 @@ from cloudsched.store import Store, dump, jobs, limits, locks, place
 from cloudsched.store.watch import Watch
 
 ROUNDS = int(os.environ.get("CLOUDSCHED_SOAK_ROUNDS", "4"))
-DEADLINE = 60.0
+DEADLINE = 300.0
 
 Start = Callable[..., subprocess.Popen[str]]
 

@@ -21,7 +21,7 @@ from cloudsched.config import Config, Global
 from cloudsched.web import daemon, serve
 from cloudsched.web.channel import JOINED_BYTES, TunedChannel
 
-TIMEOUT_SECONDS = 60.0
+TIMEOUT_SECONDS = 300.0
 LARGE = bytes(range(256)) * (1 << 17)
 """32 MB: more than any socket takes, and more than Waitress's high watermark."""
 

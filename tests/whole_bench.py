@@ -21,7 +21,7 @@ import databases
 from cloudsched import processes
 
 COMMANDS = Path(sys.executable).parent
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 300.0
 _QUICK = {f"{name}_POLLER_INTERVAL": "1" for name in ("VM", "JOB", "MACHINE")}
 
 

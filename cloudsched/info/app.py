@@ -61,7 +61,13 @@ def _routes(store: Store, config: Config, pictures: Pictures) -> dict[str, objec
         "/jobs/{job}/explain": explain.Explanation(store, config),
         "/thread-heart-beats": monitors.HeartBeats(store, settings),
     }
-    one_form: dict[str, object] = {
+    with_json = {f"{url}.json": resource for url, resource in resources.items()}
+    return {**resources, **with_json, **_of_one_form(store, pictures)}
+
+
+def _of_one_form(store: Store, pictures: Pictures) -> dict[str, object]:
+    """What has no URL with `.json` beside its own."""
+    return {
         "/": Root(pictures, store),
         "/clusters/{cloud}": clouds.Cluster(pictures),
         "/clusters/{cloud}/vms/{vm}": vms.OneVM(pictures),
@@ -69,5 +75,3 @@ def _routes(store: Store, config: Config, pictures: Pictures) -> dict[str, objec
         "/job-pool.json": Fixed(pictures, jobs.pool_encoded_twice),
         "/job_pools.json": Fixed(pictures, jobs.pool),
     }
-    with_json = {f"{url}.json": resource for url, resource in resources.items()}
-    return {**resources, **with_json, **one_form}

@@ -37,7 +37,7 @@ _DEBS = (
     "condor", "libc6", "libgcc-s1", "libstdc++6", "libgomp1", "libssl3t64", "libzstd1", "zlib1g", "libpcre2-8-0",
     "libuuid1", "patchelf",
 )  # fmt: skip
-_DEADLINE_SECONDS = 60.0
+_DEADLINE_SECONDS = 300.0
 
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = _DEADLINE_SECONDS) -> Any:
