@@ -53,7 +53,7 @@ def _routes(store: Store, config: Config, pictures: Pictures) -> dict[str, objec
         "/thread-heart-beats": monitors.HeartBeats(store, settings),
     }
     one_form: dict[str, object] = {
-        "/": Root(pictures, store),
+        "/": Root(pictures, store, settings),
         "/clusters/{cloud}": clouds.Cluster(pictures),
         "/clusters/{cloud}/vms/{vm}": vms.OneVM(pictures),
         "/jobs/{job}": jobs.OneJob(pictures),
