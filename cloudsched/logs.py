@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import logging.handlers
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ _NAMES = (NAME, "cloudsched", "waitress")
 SCHEDULER = "cloud_scheduler"
 VERBOSE = logging.DEBUG - 1
 _DEFAULT_SIZE = 16 * 1024 * 1024
+SYSLOG = Path("/dev/log")
 
 
 FIELDS = "fields"
@@ -47,19 +49,19 @@ def set_up(options: Logging, log_dir: Path, process: str = SCHEDULER) -> None:
     """Send this process's log where the options say; without `log_location` also to standard error.
 
     There a daemon says only what is wrong: its scheduler, or whoever started it, has its own to say. Raises
-    ConfigError for a log file or syslog that cannot be opened.
+    ConfigError for a log file that cannot be opened.
     """
     logging.addLevelName(VERBOSE, "VERBOSE")
     # A line that cannot be written, as on a full disk, is lost: logging would print a traceback for each.
     logging.raiseExceptions = False
     try:
         handlers = [_file(_path(options, log_dir, process), options)]
-        if options.log_syslog:
-            handlers.append(logging.handlers.SysLogHandler("/dev/log"))
     except OSError as ex:
-        ours = options.log_location is None and ex.filename is not None
+        ours = options.log_location is None
         what = f"The state directory {log_dir.parent} cannot be used" if ours else "The log cannot be opened"
-        raise ConfigError(f"{what}: {ex.strerror} ({ex.filename or '/dev/log'}).") from ex
+        raise ConfigError(f"{what}: {ex.strerror} ({ex.filename}).") from ex
+    if options.log_syslog:
+        handlers.append(_syslog(process))
     if options.log_stdout or options.log_location is None:
         handlers.append(logging.StreamHandler(sys.stderr))
         quiet = process != SCHEDULER and not options.log_stdout
@@ -72,6 +74,8 @@ def set_up(options: Logging, log_dir: Path, process: str = SCHEDULER) -> None:
         logger.propagate = False
         logger.handlers = handlers
     set_level(options.log_level)
+    if options.log_syslog and not SYSLOG.exists():
+        logging.getLogger(NAME).warning("There is no %s: syslog gets nothing of this until there is.", SYSLOG)
 
 
 def set_level(level: str) -> None:
@@ -82,7 +86,8 @@ def set_level(level: str) -> None:
 
 def _path(options: Logging, log_dir: Path, process: str) -> Path:
     if options.log_location is None:
-        log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for directory in (log_dir.parent, log_dir):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         return log_dir / f"{process}.log"
     given = options.log_location
     return given if process == SCHEDULER else given.with_name(f"{given.stem}.{process}{given.suffix}")
@@ -95,3 +100,10 @@ def _file(path: Path, options: Logging) -> logging.Handler:
         return logging.handlers.WatchedFileHandler(path, encoding="utf-8")
     size = options.log_max_size or _DEFAULT_SIZE
     return logging.handlers.RotatingFileHandler(path, maxBytes=size, backupCount=1, encoding="utf-8")
+
+
+def _syslog(process: str) -> logging.Handler:
+    """The host's syslog, each line under the process's name, as syslog's own tools look for it (RFC 3164, 4.1.3)."""
+    handler = logging.handlers.SysLogHandler(str(SYSLOG))
+    handler.ident = f"{process}[{os.getpid()}]: "
+    return handler

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -150,3 +152,71 @@ def test_line_that_cannot_be_written_is_no_traceback(tmp_path: Path) -> None:
     assert ended.returncode == 0
     assert "seen" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_state_directory_that_the_log_makes_is_its_owners_only(tmp_path: Path) -> None:
+    """The log is the first to need the directory, so it is the one that makes it."""
+    with scheduler(tmp_path):
+        for path in (tmp_path / "state", tmp_path / "state" / "log"):
+            assert path.stat().st_mode & 0o777 == 0o700, path
+
+
+def logged_by(tmp_path: Path, options: str, *statements: str, process: str = "cloud_scheduler") -> str:
+    """What a process writes to standard error that sets its log up by `options` and then runs the statements."""
+    script = (
+        "import logging, os, pathlib; from cloudsched import logs; from cloudsched.config.options import Logging\n"
+        f"here = pathlib.Path({str(tmp_path)!r}); logs.SYSLOG = here / 'syslog'\n"
+        f"logs.set_up(Logging({options}), here / 'log', {process!r}); log = logging.getLogger(logs.NAME)\n"
+    ) + "\n".join(statements)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (0, False), ended.stderr
+    return ended.stderr
+
+
+def test_location_is_opened_again_after_something_moved_the_file(tmp_path: Path) -> None:
+    place = tmp_path / "cs.log"
+    moves = f"os.rename({str(place)!r}, {str(tmp_path / 'cs.log.1')!r})"
+    said = logged_by(tmp_path, "log_location=here / 'cs.log'", "log.info('one')", moves, "log.info('two')")
+    assert said == ""
+    assert (tmp_path / "cs.log.1").read_text().endswith(" - INFO - MainThread - one\n")
+    assert place.read_text().endswith(" - INFO - MainThread - two\n")
+    logged_by(tmp_path, "log_location=here / 'cs.log'", "log.info('three')", process="info_server")
+    assert "three" in (tmp_path / "cs.info_server.log").read_text()
+
+
+def test_log_is_rotated_at_its_size(tmp_path: Path) -> None:
+    options = "log_location=here / 'cs.log', log_max_size=4000"
+    logged_by(tmp_path, options, "for n in range(200): log.info('line %d', n)")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cs.log", "cs.log.1"]
+    assert all(path.stat().st_size <= 4000 for path in tmp_path.iterdir())
+    assert (tmp_path / "cs.log").read_text().endswith("line 199\n")
+
+
+@pytest.mark.parametrize(("process", "told"), [("cloud_scheduler", ["said", "wrong"]), ("info_server", ["wrong"])])
+def test_format_level_and_standard_error(tmp_path: Path, process: str, told: list[str]) -> None:
+    options = "log_format='%(levelname)s|%(message)s', log_level='INFO'"
+    said = logged_by(tmp_path, options, "log.debug('not')", "log.info('said')", "log.warning('wrong')", process=process)
+    assert [line.split("|")[1] for line in said.splitlines()] == told
+    assert (tmp_path / "log" / f"{process}.log").read_text() == "INFO|said\nWARNING|wrong\n"
+
+
+def test_verbose_is_below_debug(tmp_path: Path) -> None:
+    logged_by(tmp_path, "log_level='VERBOSE', log_stdout=True", "log.log(logs.VERBOSE, 'deep')")
+    assert " - VERBOSE - MainThread - deep" in (tmp_path / "log" / "cloud_scheduler.log").read_text()
+
+
+def test_syslog_gets_each_line_under_the_process_name(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(str(tmp_path / "syslog"))
+        syslog.settimeout(60)
+        logged_by(tmp_path, "log_syslog=True, log_format='%(message)s'", "log.error('seen')", process="admin_server")
+        # 11 is an error of a user's process (RFC 3164, 4.1.1).
+        assert re.fullmatch(rb"<11>admin_server\[\d+\]: seen\0?", syslog.recv(1000))
+
+
+def test_syslog_that_is_not_there_is_said_and_found_later(tmp_path: Path) -> None:
+    binds = f"import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind({str(tmp_path / 'syslog')!r})"
+    read = "import sys; sys.stderr.write(s.recv(1000).decode())"
+    said = logged_by(tmp_path, "log_syslog=True", binds, "log.error('seen')", read).splitlines()
+    assert said[0].endswith(f"There is no {tmp_path / 'syslog'}: syslog gets nothing of this until there is.")
+    assert re.search(r"<11>cloud_scheduler\[\d+\]: .* - ERROR - MainThread - seen", said[-1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,14 +14,19 @@ from info_app import golden_client
 from wsgi import Client
 
 from cloudsched.model.clouds import Cloud
+from cloudsched.model.failures import VMFailure
+from cloudsched.model.snapshot import Heartbeat
 from cloudsched.model.vms import VM
 from cloudsched.render import plots, status
 from cloudsched.render.fleet import fleet
 from cloudsched.render.status import Status
-from cloudsched.store import Store, history, verbs, wishes
+from cloudsched.store import Store, history, verbs, vm_failures, wishes
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"}
 EVIL = "<script>alert(1)</script>&\"'`\n</td>"
+
+
+EMPTY = Status("1", 1, 1e9, fleet([], []), {}, {}, (), {}, (), (), ())
 
 
 @pytest.fixture
@@ -79,6 +85,21 @@ def test_page_shows_fleet_queue_and_failures(served: tuple[Client, Store]) -> No
     assert re.search(r"<td>mouse</td><td>enabled</td><td class=number>5</td><td class=number>10</td>", text)
 
 
+def test_page_tells_which_heartbeats_are_late_and_which_vms_were_of_no_use(served: tuple[Client, Store]) -> None:
+    client, store = served
+    with store.writing() as writing:
+        for number in range(12):
+            lost = VMFailure(f"uid-{number:02}", "mouse", 1000 + number, "unjoined", f"<b>{number}</b>")
+            vm_failures.record_failure(writing, lost)
+    text = client.get("/", headers=BROWSER).text
+    Checked(text)
+    rows = dict(re.findall(r"<tr><td>(\w+)</td><td>(late|on time)</td><td class=number>", text))
+    assert rows["Scheduler"] == "on time"
+    assert rows["MachinePoller"] == "late"
+    assert re.findall(r"<td>(uid-\d\d)</td><td>&lt;b&gt;", text) == [f"uid-{number:02}" for number in range(11, 1, -1)]
+    assert "1970-01-01 00:16:51 UTC" in text
+
+
 def test_page_is_304_until_index_or_minute_moves(served: tuple[Client, Store]) -> None:
     client, store = served
     tag = client.get("/", headers=BROWSER).headers["ETag"]
@@ -95,10 +116,16 @@ def test_page_is_304_until_index_or_minute_moves(served: tuple[Client, Store]) -
 
 def test_nothing_of_a_state_becomes_markup() -> None:
     cloud = Cloud(EVIL, "local", last_error=EVIL, failed_images=(EVIL,), vm_slots=1)
-    machine = VM("u", EVIL, status=EVIL, user=EVIL)
-    shown = Status("1", 1, 1e9, fleet([cloud], [machine]), {(1, EVIL): 1}, {EVIL: 1}, (), (), ())
-    plain = Status("1", 1, 1e9, fleet([], []), {}, {}, (), (), ())
-    text, empty = status.page(shown, "", ""), status.page(plain, "", "")
+    shown = replace(
+        EMPTY,
+        fleet=fleet([cloud], [VM("u", EVIL, status=EVIL, user=EVIL)]),
+        jobs={(1, EVIL): 1},
+        why={EVIL: 1},
+        beats=(Heartbeat(EVIL, 5, 1),),
+        late_after={EVIL: 35},
+        failures=(VMFailure(EVIL, EVIL, 1, EVIL, EVIL),),
+    )
+    text, empty = status.page(shown, "", ""), status.page(EMPTY, "", "")
     assert Checked(text).seen.count("script") == Checked(empty).seen.count("script") == 1
     assert EVIL not in text
     assert "&lt;script&gt;" in text
@@ -115,7 +142,7 @@ def test_policy_allows_our_own_style_and_script_only(served: tuple[Client, Store
 
 def test_many_users_are_summed_up() -> None:
     jobs = {(1, f"user{n:03}"): 1 for n in range(120)}
-    text = status.page(Status("1", 1, 1e9, fleet([], []), jobs, {}, (), (), ()), "", "")
+    text = status.page(replace(EMPTY, jobs=jobs), "", "")
     assert "<td>70 others</td><td class=number>70</td>" in text
 
 

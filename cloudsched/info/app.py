@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from cloudsched.config import Config
+from cloudsched.config import Config, Global
 from cloudsched.info import clouds, diagnostics, explain, failures, jobs, metrics, monitors, vms
 from cloudsched.info.ages import Ages
 from cloudsched.info.job_rows import boot_failures_source
@@ -62,13 +62,13 @@ def _routes(store: Store, config: Config, pictures: Pictures) -> dict[str, objec
         "/thread-heart-beats": monitors.HeartBeats(store, settings),
     }
     with_json = {f"{url}.json": resource for url, resource in resources.items()}
-    return {**resources, **with_json, **_of_one_form(store, pictures)}
+    return {**resources, **with_json, **_of_one_form(store, pictures, settings)}
 
 
-def _of_one_form(store: Store, pictures: Pictures) -> dict[str, object]:
+def _of_one_form(store: Store, pictures: Pictures, settings: Global) -> dict[str, object]:
     """What has no URL with `.json` beside its own."""
     return {
-        "/": Root(pictures, store),
+        "/": Root(pictures, store, settings),
         "/clusters/{cloud}": clouds.Cluster(pictures),
         "/clusters/{cloud}/vms/{vm}": vms.OneVM(pictures),
         "/jobs/{job}": jobs.OneJob(pictures),

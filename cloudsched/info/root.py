@@ -9,14 +9,16 @@ from hashlib import sha256
 from importlib.resources import files
 
 from cloudsched import __version__
+from cloudsched.config.options import Global
 from cloudsched.info.contents import Wanted
 from cloudsched.info.picture import Pictures
 from cloudsched.info.queue import by_reason, by_user
-from cloudsched.render import status
+from cloudsched.render import health, status
 from cloudsched.render.status import Status
 from cloudsched.store import Store, history, journal_pages
 from cloudsched.store.heartbeats import all_heartbeats
 from cloudsched.store.journal_pages import Filter
+from cloudsched.store.vm_failures import read_failures
 from cloudsched.web import Request, Response, params
 from cloudsched.web.negotiate import HTML, prefers_html, reply
 
@@ -26,8 +28,11 @@ _JOURNAL = 15
 class Root:
     """The version for who asks in text or JSON, the page for who prefers HTML."""
 
-    def __init__(self, pictures: Pictures, store: Store, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, pictures: Pictures, store: Store, settings: Global, now: Callable[[], float] = time.time
+    ) -> None:
         self._pictures, self._store, self._now = pictures, store, now
+        self._poll_seconds = float(settings.poll_timeout_seconds)
         own = files("cloudsched.info")
         self._style, self._script = (own.joinpath(f"status.{kind}").read_text("utf-8") for kind in ("css", "js"))
         # Nothing but our own style and script runs, whatever a state may hold.
@@ -59,7 +64,7 @@ class Root:
         shapes = picture.contents.queue_shapes
         with self._store.reading() as connection:
             beats, day = all_heartbeats(connection), history.read_history(connection)
-            latest = journal_pages.page(connection, Filter(), _JOURNAL)
+            lost, latest = read_failures(connection), journal_pages.page(connection, Filter(), _JOURNAL)
         return Status(
             version=__version__,
             index=picture.index,
@@ -68,6 +73,8 @@ class Root:
             jobs=by_user(picture.census, shapes),
             why=by_reason(picture.census, shapes),
             beats=beats,
+            late_after={beat.name: health.beat_limit(beat, self._poll_seconds) for beat in beats},
+            failures=lost,
             journal=latest.entries,
             history=day,
         )

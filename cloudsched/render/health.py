@@ -39,19 +39,21 @@ def is_ready(checks: Iterable[Check]) -> bool:
 
 def beat_checks(beats: Sequence[Heartbeat], now: float, poll_seconds: float) -> list[Check]:
     """A check for each stage that ever beat; the Scheduler must have. A poll may take `poll_seconds`."""
-    found = []
-    for beat in beats:
-        slack = poll_seconds if beat.name.endswith("Poller") else 0.0
-        found.append(_aged(f"heartbeat {beat.name}", beat.beat_at, beat.interval_seconds, slack, now))
+    found = [_aged(f"heartbeat {beat.name}", beat.beat_at, beat_limit(beat, poll_seconds), now) for beat in beats]
     if not any(beat.name == "Scheduler" for beat in beats):
         found.insert(0, Check("heartbeat Scheduler", FAILED, "it has never ended a cycle"))
     return found
 
 
+def beat_limit(beat: Heartbeat, poll_seconds: float) -> float:
+    """The seconds after which the stage is late."""
+    return _limit(beat.interval_seconds, poll_seconds if beat.name.endswith("Poller") else 0.0)
+
+
 def poll_checks(polls: Sequence[Polled], now: float, poll_seconds: float) -> list[Check]:
     """A check for each source: the queue and the machines must be seen, and at least one of the clouds."""
     found = [
-        _aged(f"poll {each.name}", each.ok_at, each.interval_seconds, poll_seconds, now)
+        _aged(f"poll {each.name}", each.ok_at, _limit(each.interval_seconds, poll_seconds), now)
         for each in polls
         if each.name != "Scheduler"
     ]
@@ -63,8 +65,11 @@ def poll_checks(polls: Sequence[Polled], now: float, poll_seconds: float) -> lis
     return sorted(found, key=lambda check: (check in clouds, check.name))
 
 
-def _aged(name: str, at: float | None, interval: float, slack: float, now: float) -> Check:
-    limit = _CYCLES * interval + slack + _GRACE_SECONDS
+def _limit(interval: float, slack: float) -> float:
+    return _CYCLES * interval + slack + _GRACE_SECONDS
+
+
+def _aged(name: str, at: float | None, limit: float, now: float) -> Check:
     if at is None:
         return Check(name, FAILED, "it was never read", limit_seconds=limit)
     age = max(now - at, 0.0)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from cloudsched.model.failures import VMFailure
 from cloudsched.model.jobs import JobStatus
 from cloudsched.model.journal import EntryKind, Recorded
 from cloudsched.model.snapshot import Heartbeat
@@ -31,14 +32,20 @@ _QUEUE = {
     "held": (JobStatus.HELD, JobStatus.ERROR),
     "finished": (JobStatus.COMPLETE, JobStatus.REMOVED),
 }
-_SECTIONS = ("Fleet", "Queue", "Heartbeats", "Journal", "Failures", "History")
+_SECTIONS = ("Fleet", "Queue", "Heartbeats", "Failures", "Journal", "History")
+_ICON = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath fill='%230066cc'"
+    " d='M4 13a3 3 0 0 1-.4-6A4.5 4.5 0 0 1 12.3 6a3.5 3.5 0 0 1-.3 7z'/%3E%3C/svg%3E"
+)
+"""A cloud. Without an icon of its own a browser asks for /favicon.ico, each time in vain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """What the page shows; `now` in Unix seconds, `journal` its latest entries, newest first.
 
-    `jobs` counts by job_status and user, `why` jobs by each reason to have no VM.
+    `jobs` counts by job_status and user, `why` jobs by each reason to have no VM; `failures` are of VMs, newest first.
+    `late_after` are the seconds by stage after which its heartbeat is late.
     """
 
     version: str
@@ -48,6 +55,8 @@ class Status:
     jobs: Mapping[tuple[int, str], int]
     why: Mapping[str, int]
     beats: Sequence[Heartbeat]
+    late_after: Mapping[str, float]
+    failures: Sequence[VMFailure]
     journal: Sequence[Recorded]
     history: History
 
@@ -58,10 +67,11 @@ def page(status: Status, style: str, script: str) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Cloud Scheduler</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{style}</style></head>\n<body><a class=skip href='#main'>Skip to the figures</a>"
+        f'<link rel=icon href="{_ICON}"><style>{style}</style></head>\n'
+        '<body><a class=skip href="#main">Skip to the figures</a>'
         f"<header><h1>Cloud Scheduler <small>{escape(status.version)}</small></h1>"
         f"<nav aria-label=Sections>{links}</nav>"
-        f"<p role=status id=live><noscript>A picture of {journal.when(status.now)}; reload for another.</noscript></p>"
+        f"<p id=live><noscript>A picture of {journal.when(status.now)}; reload for another.</noscript></p>"
         "</header>\n"
         f"<main id=main tabindex=-1>{_main(status)}</main>\n<script>{script}</script></body></html>\n"
     )
@@ -71,9 +81,9 @@ def _main(status: Status) -> str:
     parts = (
         _fleet(status.fleet),
         _queue(status.jobs),
-        _beats(status.beats, status.now),
-        _journal(status.journal),
+        _beats(status),
         _failures(status),
+        _journal(status.journal),
         "".join(plot(title, names, status.history, int(status.now // 60)) for title, names in _PLOTS),
     )
     sections = map(_section, _SECTIONS, parts)
@@ -122,10 +132,17 @@ def _queue(jobs: Mapping[tuple[int, str], int]) -> str:
     return _table("Jobs by user", ("User", *_QUEUE), rows) if rows else "<p>No jobs.</p>"
 
 
-def _beats(beats: Sequence[Heartbeat], now: float) -> str:
-    rows = [[b.name, b.interval_seconds, heartbeats.age_seconds(b, now)] for b in heartbeats.in_order(beats)]
-    table = _table("Seconds since each stage ended a cycle", ("Stage", "Every, s", "Ago, s"), rows)
-    return table if rows else "<p>No scheduler has ever run on this state.</p>"
+def _beats(status: Status) -> str:
+    rows = [_beat(b, int(status.late_after[b.name]), status.now) for b in heartbeats.in_order(status.beats)]
+    headings = ("Stage", "Condition", "Ago, s", "Every, s", "Late after, s")
+    table = _table("Seconds since each stage ended a cycle", headings, rows)
+    checks = '<p><a href="/health/ready">Every check</a></p>'
+    return (table if rows else "<p>No scheduler has ever run on this state.</p>") + checks
+
+
+def _beat(beat: Heartbeat, limit: int, now: float) -> list[object]:
+    age = heartbeats.age_seconds(beat, now)
+    return [beat.name, "late" if age > limit else "on time", age, beat.interval_seconds, limit]
 
 
 def _journal(entries: Sequence[Recorded]) -> str:
@@ -162,10 +179,12 @@ def _failures(status: Status) -> str:
     )
     errors = [[each.name, each.unusable or each.last_error] for each in clouds if each.unusable or each.last_error]
     images = [[each.name, image] for each in clouds for image in each.failed_images]
+    lost = [[journal.when(each.failed_at), each.cloud, each.uid, each.reason] for each in status.failures[:_FEW]]
     return (
         jobs
         + (_table("What clouds last complained of", ("Cloud", "Error"), errors) if errors else "")
         + (_table("Images that fail", ("Cloud", "Image"), images) if images else "")
+        + (_table("VMs that were of no use", ("When", "Cloud", "VM", "Reason"), lost) if lost else "")
     )
 
 
