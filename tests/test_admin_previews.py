@@ -225,3 +225,46 @@ def test_guard_counts_the_vms_that_a_smaller_quota_drains(admin: Bench) -> None:
 def test_what_is_no_preview_s_id_is_refused(admin: Bench, value: str) -> None:
     answer = ask(admin, "PUT", "/clouds/mouse", {"action": "enable", "preview": value})
     assert (answer.status_int, answer.json["parameters"]) == (400, ["preview"])
+
+
+def reading(tmp_path: Path, **files: str) -> dict[str, Path]:
+    """Options that name files with these contents."""
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    return {name: tmp_path / name for name in files}
+
+
+def test_reconfiguration_tells_what_the_file_changes_and_which_vms_drain(tmp_path: Path) -> None:
+    kept = "[mouse]\ncloud_type = local\nvm_slots = 3\nenabled = true\n[fresh]\ncloud_type = local\nvm_slots = 1\n"
+    with bench(tmp_path, **reading(tmp_path, cloud_resource_config=kept)) as admin:
+        before = rows(admin)
+        with admin.store.reading() as connection:
+            expected = {vm.uid for vm in vms.all_vms(connection) if vm.cloud != "mouse" and not is_leaving(vm)}
+        found = ask(admin, "POST", "/", {"action": "reconfig", "dry_run": "true"}).json
+        changes = found["targets"][0]["changes"]
+        assert changes["mouse vm_slots"]["after"] == 3
+        assert changes["fresh vm_slots"] == {"before": None, "after": 1}
+        assert changes["cheetah removed"] == {"before": False, "after": True}
+        assert {each["uid"] for each in found["vms"]} >= expected != set()
+        assert {each["fate"] for each in found["vms"]} == {"drained"}
+        assert rows(admin) == before
+
+
+def test_file_that_cannot_be_read_is_told_as_a_problem(tmp_path: Path) -> None:
+    files = reading(tmp_path, cloud_resource_config="[mouse\n", user_limit_file='{"alice": 4}')
+    with bench(tmp_path, **files) as admin:
+        told = ask(admin, "POST", "/", {"action": "reconfig", "dry_run": "true"}).json
+        assert "cloud_resource_config:1: " in told["targets"][0]["problem"]
+        told = ask(admin, "POST", "/user-limits", {"dry_run": "true"}).json["targets"][0]
+        assert told["changes"]["alice"]["after"] == 4
+        told = ask(admin, "POST", "/cloud-aliases", {"dry_run": "true"}).json["targets"][0]
+        assert told["problem"] == "No target_cloud_alias_file is configured."
+
+
+def test_guard_counts_the_vms_of_clouds_that_a_file_leaves_out(tmp_path: Path) -> None:
+    files = reading(tmp_path, cloud_resource_config="[fresh]\ncloud_type = local\nvm_slots = 1\n")
+    with bench(tmp_path, guard_vms=1, **files) as admin:
+        answer = ask(admin, "POST", "/", {"action": "reconfig"})
+        assert (answer.status_int, answer.json["code"], admin.asked()) == (409, "confirmation-required", [])
+        again = {"action": "reconfig", "preview": answer.json["preview"]["preview"]}
+        assert ask(admin, "POST", "/", again).status_int == 200

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloudsched.admin import clouds, jobs, limits, previews, root, tokens, users, vms
+from cloudsched.admin import clouds, jobs, limits, operations, previews, rereading, root, tokens, users, vms
 from cloudsched.admin.answers import Answers
 from cloudsched.admin.asking import Rules
 from cloudsched.admin.waiting import Waiting
@@ -24,21 +24,23 @@ def create_app(store: Store, config: Config, waiting: Waiting | None = None) -> 
     settings, traffic = config.global_, Traffic()
     rules = Rules(settings.guard_vms, config.logging.admin_log_comments)
     answers = Answers(store, waiting or waiting_room(store, config), settings.history_days, rules)
+    foresights = rereading.foresights(config)
     routes = {
-        "/": root.Root(answers),
+        "/": root.Root(answers, foresights),
         "/settings": root.Settings(answers),
         "/clouds/{cloud}": clouds.Cloud(answers),
         "/clouds/{cloud}/vms": vms.VMs(answers),
         "/clouds/{cloud}/vms/{vm}": vms.VM(answers),
         "/users/{user}": users.User(answers),
-        "/cloud-aliases": limits.cloud_aliases(answers),
-        "/user-limits": limits.user_limits(answers),
+        "/cloud-aliases": limits.cloud_aliases(answers, foresights),
+        "/user-limits": limits.user_limits(answers, foresights),
         "/jobs": jobs.Jobs(
             answers,
             jobs.checker(settings.batch_system, config.job),
             known_clients=settings.admin_auth != "none",
         ),
         "/jobs/{job}": jobs.Job(answers),
+        "/operations/{operation}/undo": operations.Undo(answers),
         "/tokens": tokens.Tokens(answers),
         "/tokens/{token}": tokens.OneToken(answers),
         **shared_routes("admin", store, settings, traffic),

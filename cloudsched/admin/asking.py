@@ -32,13 +32,8 @@ def preview(value: str) -> str:
     return value
 
 
-def dry_run(value: str) -> bool:
-    """Whether to tell what would be done instead of doing it."""
-    return params.word("true", "false")(value) == "true"
-
-
 PARAMETERS = (
-    Parameter("dry_run", dry_run),
+    Parameter("dry_run", params.switch),
     Parameter("wait", params.integer(0, LONGEST_WAIT)),
     Parameter("confirm", params.integer(0, _LARGEST)),
     Parameter("preview", preview),

@@ -11,7 +11,7 @@ from cloudsched.admin.answers import Answers, Wording
 from cloudsched.model.wishes import Aspect, Operation
 from cloudsched.render.verbs import python2_mapping, reloaded
 from cloudsched.store import Store, limits, verbs
-from cloudsched.store.wishes import By
+from cloudsched.store.wishes import By, Foresight
 from cloudsched.web import Request, Response, params
 from cloudsched.web.negotiate import reply
 
@@ -19,10 +19,13 @@ Listing = Callable[[Store], Mapping[str, int | Sequence[str]]]
 
 
 class Listed:
-    """One such file: `listing` reads what is in force, `aspect` is the wish to read the file again."""
+    """One such file: `listing` reads what is in force, `aspect` is the wish to read the file again.
 
-    def __init__(self, answers: Answers, listing: Listing, aspect: Aspect) -> None:
-        self._answers, self._listing, self._aspect = answers, listing, aspect
+    `foresight` tells what that would change.
+    """
+
+    def __init__(self, answers: Answers, listing: Listing, aspect: Aspect, foresight: Foresight) -> None:
+        self._answers, self._listing, self._aspect, self._foresight = answers, listing, aspect, foresight
 
     def on_get(self, req: Request, resp: Response) -> None:
         """GET what is in force, as Python 2 wrote a dict or as JSON."""
@@ -35,20 +38,20 @@ class Listed:
         asked = self._answers.read(req)
 
         def wish(by: By) -> Operation:
-            return verbs.wish_setting(self._answers.store, by, self._aspect)
+            return verbs.wish_setting(self._answers.store, by, self._aspect, foresight=self._foresight)
 
         wording = Wording(lambda done: reloaded(_loaded(done)), lambda _: reloaded(0))
         self._answers.give(req, resp, asked, wish, wording)
 
 
-def user_limits(answers: Answers) -> Listed:
+def user_limits(answers: Answers, foresights: Mapping[Aspect, Foresight]) -> Listed:
     """The resource `/user-limits`."""
-    return Listed(answers, limits.user_limits, Aspect.USER_LIMITS)
+    return Listed(answers, limits.user_limits, Aspect.USER_LIMITS, foresights[Aspect.USER_LIMITS])
 
 
-def cloud_aliases(answers: Answers) -> Listed:
+def cloud_aliases(answers: Answers, foresights: Mapping[Aspect, Foresight]) -> Listed:
     """The resource `/cloud-aliases`."""
-    return Listed(answers, limits.cloud_aliases, Aspect.CLOUD_ALIASES)
+    return Listed(answers, limits.cloud_aliases, Aspect.CLOUD_ALIASES, foresights[Aspect.CLOUD_ALIASES])
 
 
 def _loaded(operation: Operation) -> int:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cloudsched.admin.answers import Answers, Wording
 from cloudsched.errors import BadRequest
 from cloudsched.model.wishes import Aspect, Operation
 from cloudsched.store import limits, verbs
-from cloudsched.store.wishes import By
+from cloudsched.store.wishes import By, Foresight, nothing_more
 from cloudsched.web import Request, Response, params
 from cloudsched.web.negotiate import reply
 from cloudsched.web.params import Parameter
 
 LEVELS = ("VERBOSE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 ACTIONS = {"quick_shutdown": Aspect.QUICK_EXIT, "reconfig": Aspect.RECONFIG}
-SWITCH = {"true": True, "false": False}
 
 
 def level(value: str) -> str:
@@ -24,19 +23,14 @@ def level(value: str) -> str:
     return params.word(*LEVELS)(value.upper())
 
 
-def switch(value: str) -> bool:
-    """`true` or `false`."""
-    return SWITCH[params.word(*SWITCH)(value)]
-
-
 EMPTY = Wording(lambda _: "")
 
 
 class Root:
-    """The scheduler itself, by v1's URL."""
+    """The scheduler itself, by v1's URL; `foresights` tell what reading a file again would change."""
 
-    def __init__(self, answers: Answers) -> None:
-        self._answers = answers
+    def __init__(self, answers: Answers, foresights: Mapping[Aspect, Foresight]) -> None:
+        self._answers, self._foresights = answers, foresights
 
     def on_put(self, req: Request, resp: Response) -> None:
         """PUT `log_level`; empty text."""
@@ -46,7 +40,13 @@ class Root:
     def on_post(self, req: Request, resp: Response) -> None:
         """POST quick_shutdown, which toggles the quick-exit flag, or reconfig; empty text, JSON has what changed."""
         asked = self._answers.read(req, Parameter("action", params.word(*ACTIONS), required=True))
-        self._answers.give(req, resp, asked, _wish(self._answers, ACTIONS[asked.given["action"]]), EMPTY)
+        aspect = ACTIONS[asked.given["action"]]
+        foresight = self._foresights.get(aspect, nothing_more)
+
+        def wish(by: By) -> Operation:
+            return verbs.wish_setting(self._answers.store, by, aspect, foresight=foresight)
+
+        self._answers.give(req, resp, asked, wish, EMPTY)
 
 
 class Settings:
@@ -63,7 +63,7 @@ class Settings:
 
     def on_put(self, req: Request, resp: Response) -> None:
         """PUT `quick_exit` or `log_level`, one of them."""
-        asked = self._answers.read(req, Parameter("quick_exit", switch), Parameter("log_level", level))
+        asked = self._answers.read(req, Parameter("quick_exit", params.switch), Parameter("log_level", level))
         if len(asked.given) != 1:
             raise BadRequest(
                 "One of the parameters 'quick_exit' and 'log_level' is needed.",

@@ -19,12 +19,13 @@ from cloudsched.model.journal import Entry
 from cloudsched.model.metrics import STATE, UNKNOWN, Key
 from cloudsched.model.wishes import Aspect, Wish
 from cloudsched.store import Writing, clouds, limits, operations, tallies, vms
-from cloudsched.store.verbs import configured_slots
+from cloudsched.store.wants import configured_slots
 
 log = logging.getLogger("cloudscheduler")
 
 _OWN = ("failed_images", "connection_problem", "errorconnect", "stale", "last_error", "trouble")
-_COMPARED = tuple(each.name for each in fields(Cloud) if each.name not in (*_OWN, "options", "position"))
+COMPARED = tuple(each.name for each in fields(Cloud) if each.name not in (*_OWN, "options", "position"))
+"""The fields of a cloud that the configuration decides."""
 
 _CONFIGURED = "The configuration says so."
 
@@ -119,7 +120,7 @@ def _acts(present: Mapping[str, Cloud], kept: Sequence[Cloud]) -> Iterable[Entry
 
 
 def _fields(cloud: Cloud | None) -> dict[str, Any]:
-    return {name: getattr(cloud, name) for name in _COMPARED} if cloud else {}
+    return {name: getattr(cloud, name) for name in COMPARED} if cloud else {}
 
 
 def _changes(present: Mapping[str, Cloud], wanted: Sequence[Cloud], leaving: Sequence[Cloud]) -> Iterable[str]:
@@ -128,7 +129,7 @@ def _changes(present: Mapping[str, Cloud], wanted: Sequence[Cloud], leaving: Seq
             yield f"{cloud.name}: added"
             continue
         before = present[cloud.name]
-        for name in _COMPARED:
+        for name in COMPARED:
             old, new = getattr(before, name), getattr(cloud, name)
             if old != new:
                 yield f"{cloud.name}: {name} {old} -> {new}"

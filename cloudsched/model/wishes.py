@@ -82,6 +82,8 @@ class Operation:
     actor: str
     made_at: int
     targets: tuple[Target, ...]
+    reason: str = ""
+    request_id: str = ""
 
     @property
     def state(self) -> str:

@@ -43,4 +43,6 @@ def _do(action: Action, clouds: dict[str, Cloud], vms: dict[str, VM]) -> None:
 
 
 def _change(vms: dict[str, VM], uid: str, **fields: Any) -> None:
-    vms[uid] = replace(vms[uid], **fields)
+    # A VM that was forgotten is in no snapshot, and may be taken back.
+    if uid in vms:
+        vms[uid] = replace(vms[uid], **fields)

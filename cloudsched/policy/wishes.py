@@ -84,7 +84,14 @@ def _reset(vm: VM, wish: Wish) -> Plan:
     return SetVM(vm.uid, {"override_status": None, "force_retire": False, "retired": False}), Settle(wish.id)
 
 
-def _released(vm: VM, wish: Wish) -> Plan:
+def _released(snapshot: Snapshot, wish: Wish) -> Plan:
+    if (wish.value or {}).get("released", True):
+        return _about_vm(_forgotten)(snapshot, wish)
+    # Taken back: no snapshot has it, and where its cloud no longer lists it either there is no record to change.
+    return SetVM(wish.name, {"released": False}), Settle(wish.id)
+
+
+def _forgotten(vm: VM, wish: Wish) -> Plan:
     return SetVM(vm.uid, {"released": True}), Settle(wish.id)
 
 
@@ -114,7 +121,7 @@ _ANSWERS: Mapping[Aspect, Callable[[Snapshot, Wish], Plan]] = {
     Aspect.SHUTDOWN: _about_vm(_shutdown),
     Aspect.RETIRE: _about_vm(_retire),
     Aspect.RESET: _about_vm(_reset),
-    Aspect.RELEASED: _about_vm(_released),
+    Aspect.RELEASED: _released,
     Aspect.HOLD: _order,
     Aspect.RELEASE: _order,
     Aspect.REMOVE: _order,

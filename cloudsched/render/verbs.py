@@ -53,6 +53,7 @@ RESET_NO_CLOUD = "Could not find Cloud {cloud}."
 
 # ours
 ACCEPTED = "Accepted, see /operations/{operation}."
+UNDONE = "Operation {operation} is undone for {targets} target(s), by operation {undo}."
 SUBMITTED = "{jobs} job(s) submitted to cluster {cluster}."
 
 

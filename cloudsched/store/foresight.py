@@ -67,7 +67,7 @@ def _fates(wants: Iterable[Want]) -> dict[str, Fate]:
     for want in wants:
         found |= dict.fromkeys((uid for uid in want.drains if uid not in found), Fate.DRAINED)
         if want.kind == "vm" and not want.problem:
-            found[want.name] = FATES[want.aspect]
+            found[want.name] = Fate.KEPT if want.after.get("released") is False else FATES[want.aspect]
     return found
 
 

@@ -27,16 +27,28 @@ def read(store: Store, operation: int) -> Operation:
 
 def find(connection: Connection, operation: int) -> Operation:
     """`read` inside a transaction of the caller's."""
-    table = tables.operations
-    row = connection.execute(select(table).where(table.c.id == operation)).first()
-    if row is None:
+    found = several(connection, [operation])
+    if not found:
         raise NotFound("operation", str(operation))
+    return found[0]
+
+
+def several(connection: Connection, numbers: Sequence[int]) -> list[Operation]:
+    """Operations with their targets, in the order of their numbers here; those that are not there are left out."""
+    table = tables.operations
+    made = {row.id: row for row in connection.execute(select(table).where(table.c.id.in_(numbers)))}
     joined = select(*_WISH_COLUMNS, tables.outcomes).outerjoin_from(
         tables.wishes, tables.outcomes, tables.outcomes.c.wish == tables.wishes.c.id
     )
-    found = connection.execute(joined.where(tables.wishes.c.operation == operation).order_by(tables.wishes.c.id))
-    targets = tuple(_target(each) for each in found)
-    return Operation(row.id, row.verb, row.actor, row.made_at, targets)
+    targets: dict[int, list[Target]] = {}
+    query = joined.where(tables.wishes.c.operation.in_(list(made))).order_by(tables.wishes.c.id)
+    for row in connection.execute(query):
+        targets.setdefault(row.operation, []).append(_target(row))
+    return [_operation(made[each], targets.get(each, ())) for each in numbers if each in made]
+
+
+def _operation(row: Any, targets: Sequence[Target]) -> Operation:
+    return Operation(row.id, row.verb, row.actor, row.made_at, tuple(targets), row.reason, row.request_id)
 
 
 def actor(store: Store, operation: int) -> str | None:

@@ -11,18 +11,13 @@ from hashlib import sha256
 from typing import Any
 
 from cloudsched.errors import Conflict, NotFound
-from cloudsched.model import allowance
-from cloudsched.model.jobs import JobStatus
-from cloudsched.model.vms import RETIRING, VM
 from cloudsched.model.wishes import Aspect, Operation
-from cloudsched.store import clouds, jobs, keys, tokens, vms, wishes
+from cloudsched.store import clouds, jobs, keys, tokens, vms, wants, wishes
 from cloudsched.store.connect import Store
-from cloudsched.store.limits import read_settings
 from cloudsched.store.retention import prune_operations
-from cloudsched.store.wishes import By, Want
+from cloudsched.store.wishes import By, Foresight, Want
 
 _SETTINGS = frozenset({Aspect.LOG_LEVEL, Aspect.QUICK_EXIT})
-_JOB_STATUSES = {Aspect.HOLD: JobStatus.HELD, Aspect.RELEASE: JobStatus.IDLE, Aspect.REMOVE: JobStatus.REMOVED}
 
 
 def forget_old(store: Store, now: int, days: int) -> None:
@@ -37,39 +32,19 @@ def wish_enabled(store: Store, by: By, cloud: str, enabled: bool) -> Operation:
     """Ask that a cloud may boot new VMs, or not. Raises NotFound."""
     with store.writing() as writing:
         found = clouds.find(writing.connection, cloud)
-        pending = wishes.pending(writing, "cloud", found.name, Aspect.ENABLED)
-        before = pending[-1].value if pending else found.enabled
-        want = Want("cloud", found.name, Aspect.ENABLED, enabled, cloud=found.name)
-        problem = f"Cloud {found.name!r} cannot be used: {found.unusable}" if enabled and found.unusable else ""
-        want = replace(want, before={"enabled": before}, after={"enabled": enabled}, problem=problem)
+        want = wants.of_enabled(writing, found, enabled)
         return wishes.record(writing, by, "enable" if enabled else "disable", [want])
 
 
 def wish_vm_slots(store: Store, by: By, cloud: str, slots: int) -> Operation:
-    """Ask for another VM quota. Raises NotFound; Conflict `unchanged` when it is that already.
-
-    The wish remembers the file's value: when somebody edits the file, the file wins again (DESIGN 7).
-    """
+    """Ask for another VM quota. Raises NotFound; Conflict `unchanged` when it is that already."""
     with store.writing() as writing:
         found = clouds.find(writing.connection, cloud)
         if found.vm_slots == slots:
             if by.terms.dry_run:
                 return wishes.record(writing, by, "allocations", [])
             raise Conflict(f"The quota of {found.name} is {slots} already.", code="unchanged")
-        value = {"slots": slots, "file": configured_slots(found.options, found.vm_slots)}
-        pending = wishes.pending(writing, "cloud", found.name, Aspect.VM_SLOTS)
-        before = pending[-1].value["slots"] if pending else found.vm_slots
-        want = Want("cloud", found.name, Aspect.VM_SLOTS, value, cloud=found.name)
-        beyond = allowance.beyond(replace(found, vm_slots=slots), vms.of_cloud(writing.connection, found.name))
-        drains = tuple(vm.uid for vm in beyond)
-        want = replace(want, before={"vm_slots": before}, after={"vm_slots": slots}, drains=drains)
-        return wishes.record(writing, by, "allocations", [want])
-
-
-def configured_slots(options: Any, otherwise: int) -> int:
-    """The quota that the file gives a cloud, from its raw options."""
-    text = str(options.get("vm_slots", ""))
-    return int(text) if text.strip().isdecimal() else otherwise
+        return wishes.record(writing, by, "allocations", [wants.of_slots(writing, found, slots)])
 
 
 def wish_vms(store: Store, by: By, cloud: str, aspect: Aspect, count: int | None) -> Operation:
@@ -79,7 +54,7 @@ def wish_vms(store: Store, by: By, cloud: str, aspect: Aspect, count: int | None
         found = vms.of_cloud(writing.connection, name)
         chosen = found if count is None else found[: max(count, 0)]
         about = replace(wishes.no_target(by, aspect.value), noun="cloud", name=name, cloud=name)
-        return wishes.record(writing, by, aspect.value, [_vm_want(vm, aspect) for vm in chosen], about)
+        return wishes.record(writing, by, aspect.value, [wants.of_vm(vm, aspect) for vm in chosen], about)
 
 
 def wish_vm(store: Store, by: By, cloud: str, vm_id: str, aspect: Aspect) -> Operation:
@@ -87,17 +62,14 @@ def wish_vm(store: Store, by: By, cloud: str, vm_id: str, aspect: Aspect) -> Ope
     with store.writing() as writing:
         name = clouds.find(writing.connection, cloud).name
         found = vms.find(writing.connection, name, vm_id)
-        return wishes.record(writing, by, aspect.value, [_vm_want(found, aspect)])
+        return wishes.record(writing, by, aspect.value, [wants.of_vm(found, aspect)])
 
 
 def wish_job(store: Store, by: By, ref: str, aspect: Aspect) -> Operation:
     """Ask to hold, release or remove one job, named by id or as CLUSTER.PROC. Raises NotFound."""
     with store.writing() as writing:
         found = jobs.find(writing.connection, ref)
-        label = f"{found.cluster_id}.{found.proc_id}"
-        want = Want("job", found.id, aspect, label=label, user=found.shape.user)
-        before, after = {"job_status": int(found.job_status)}, {"job_status": int(_JOB_STATUSES[aspect])}
-        return wishes.record(writing, by, aspect.value, [replace(want, before=before, after=after)])
+        return wishes.record(writing, by, aspect.value, [wants.of_job(found, aspect)])
 
 
 def wish_submit(store: Store, by: By, owner: str, submit: str, initialdir: str) -> Operation:
@@ -109,16 +81,20 @@ def wish_submit(store: Store, by: By, owner: str, submit: str, initialdir: str) 
         return wishes.record(writing, by, "submit", [Want("jobs", owner, Aspect.SUBMIT, value, user=owner, after=told)])
 
 
-def wish_setting(store: Store, by: By, aspect: Aspect, value: Any = None) -> Operation:
-    """Ask for a log level, the quick-exit flag (None toggles it) or the reloading of a file."""
+def wish_setting(
+    store: Store, by: By, aspect: Aspect, value: Any = None, foresight: Foresight = wishes.nothing_more
+) -> Operation:
+    """Ask for a log level, the quick-exit flag (None toggles it) or the reloading of a file.
+
+    `foresight` tells what a reload would change; the scheduler reads the file itself, and journals what it changed.
+    """
     with store.writing() as writing:
         if aspect not in _SETTINGS:
-            return wishes.record(writing, by, aspect.value, [Want("scheduler", "", aspect, value)])
-        pending = wishes.pending(writing, "scheduler", "", aspect)
-        before = pending[-1].value if pending else read_settings(writing.connection).get(aspect.value)
-        value = not before if aspect is Aspect.QUICK_EXIT and value is None else value
-        want = Want("scheduler", "", aspect, value, before={aspect.value: before}, after={aspect.value: value})
-        return wishes.record(writing, by, aspect.value, [want])
+            want = Want("scheduler", "", aspect, value, foresight=foresight)
+            return wishes.record(writing, by, aspect.value, [want])
+        if aspect is Aspect.QUICK_EXIT and value is None:
+            value = not wants.setting(writing, aspect)
+        return wishes.record(writing, by, aspect.value, [wants.of_setting(writing, aspect, value)])
 
 
 def wish_proxy(store: Store, by: By, user: str, aspect: Aspect) -> Operation:
@@ -127,12 +103,3 @@ def wish_proxy(store: Store, by: By, user: str, aspect: Aspect) -> Operation:
         if user not in jobs.users(writing.connection):
             raise NotFound("user", user)
         return wishes.record(writing, by, aspect.value, [Want("user", user, aspect, user=user)])
-
-
-def _vm_want(vm: VM, aspect: Aspect) -> Want:
-    want = Want("vm", vm.uid, aspect, {"id": vm.id}, label=vm.id, cloud=vm.cloud, user=vm.user)
-    if aspect is Aspect.RELEASED:
-        want = replace(want, value={"id": vm.id, "retired": True}) if vm.retired else want
-        return replace(want, before={"released": False}, after={"released": True})
-    after = {Aspect.RETIRE: RETIRING, Aspect.RESET: vm.status}.get(aspect)
-    return replace(want, before={"status": vm.shown_status}, after={"status": after})

@@ -6,7 +6,7 @@ Every verb of the admin daemon ends here, whatever it found its targets by (`ver
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -84,12 +84,21 @@ class Previewed(Exception):
         super().__init__(preview.id)
 
 
+Foresight = Callable[[Writing], Mapping[str, Any]]
+"""Fields of a Want that matter beforehand alone, found in the wish's own transaction."""
+
+
+def nothing_more(_writing: Writing) -> Mapping[str, Any]:
+    """The foresight of a want that says everything itself."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Want:
     """A wish to be made, and what the journal says of its target: label, owners, what changes.
 
     `drains` are the uids of VMs that are no targets and will end for it once their jobs have; `problem` is why it will
-    come to nothing, as far as that is known. Both are for previews and the guard alone.
+    come to nothing, as far as that is known. Both are for previews and the guard alone, as is what `foresight` adds.
     """
 
     kind: str
@@ -104,6 +113,7 @@ class Want:
     detail: Mapping[str, Any] = field(default_factory=dict)
     drains: tuple[str, ...] = ()
     problem: str = ""
+    foresight: Foresight = nothing_more
 
 
 def pending(writing: Writing, kind: str, name: str, aspect: Aspect) -> list[Wish]:
@@ -141,7 +151,8 @@ def record(writing: Writing, by: By, verb: str, wants: Sequence[Want], about: En
         return known
     _hold_against(connection, by, wants)
     if by.terms.look_ahead:
-        hold_to(by.terms, foresee(connection, verb, wants, by.at))
+        ahead = [replace(want, **want.foresight(writing)) for want in wants]
+        hold_to(by.terms, foresee(connection, verb, ahead, by.at))
     operation = rows.next_id(writing, tables.operations)
     values = {"verb": verb, "actor": by.actor, "request_id": by.request_id, "reason": by.reason, "made_at": by.at}
     connection.execute(insert(tables.operations).values(id=operation, **values))

@@ -12,14 +12,13 @@ import falcon
 from cloudsched.config.options import Global
 from cloudsched.model.access import Role
 from cloudsched.store import Store
-from cloudsched.web import contract, errors, health, journal, process_metrics
+from cloudsched.web import contract, errors, health, journal, operations, process_metrics
 from cloudsched.web.auth import Auth, Limits, Trust
 from cloudsched.web.guard import Pauses
 from cloudsched.web.keyring import Keyring
 from cloudsched.web.log import NO_SNIFFING, RequestLog, request_id
 from cloudsched.web.negotiate import TEXT
 from cloudsched.web.notes import Notes
-from cloudsched.web.operations import Operations
 from cloudsched.web.permissions import Permissions
 from cloudsched.web.ready import Reads
 from cloudsched.web.routing import RawRouter
@@ -99,7 +98,7 @@ def gate(daemon: str, store: Store, settings: Global) -> Gate:
 def shared_routes(daemon: str, store: Store, settings: Global, traffic: Traffic) -> dict[str, object]:
     """What both daemons answer, by URL; `daemon` is `admin` or `info`."""
     return {
-        "/operations/{operation}": Operations(store),
+        **operations.routes(store),
         **journal.routes(store),
         **health.routes(store, settings),
         **process_metrics.routes(store, traffic, daemon),

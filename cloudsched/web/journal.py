@@ -93,7 +93,7 @@ class Journal:
             resp.status = 304
             return
         if page.token:
-            resp.append_link(_next(req, page.token), "next")
+            resp.append_link(next_page(req, page.token), "next")
         if as_json:
             write_json(resp, render.page_document(page.entries, page.total, page.index, page.token))
         else:
@@ -126,7 +126,7 @@ def place(entry: str) -> tuple[Chain, int]:
     return next(each for each in CHAINS if each.name == (found[1] or ADMIN.name)), int(found[2])
 
 
-def _next(req: Request, token: str) -> str:
+def next_page(req: Request, token: str) -> str:
     """The same request for the page after this one, relative to its URL."""
     given = [(name, value) for name, value in parse_qsl(req.query_string) if name != "page_token"]
     return f"?{urlencode([*given, ('page_token', token)])}"

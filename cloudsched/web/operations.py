@@ -1,4 +1,4 @@
-"""`/operations/ID` on both daemons: a verb as it was asked and what has become of it."""
+"""`/operations` and `/operations/ID` on both daemons: verbs as they were asked and what has become of them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,34 @@ from typing import Any
 from cloudsched.errors import NotFound
 from cloudsched.model.wishes import Operation, Target, Wish
 from cloudsched.render.cells import cell
-from cloudsched.store import Store, operations
+from cloudsched.render.journal import when
+from cloudsched.store import Store, operation_pages, operations
+from cloudsched.store.operation_pages import STATES, Asked, Filter, Page
 from cloudsched.web import Request, Response, params
+from cloudsched.web.journal import PAGING, moment, next_page
 from cloudsched.web.negotiate import reply, write_json
+from cloudsched.web.params import Parameter
 
 _ID = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+FILTERS = (
+    Parameter("state", params.word(*STATES)),
+    Parameter("verb"),
+    Parameter("actor"),
+    Parameter("noun"),
+    Parameter("name"),
+    Parameter("cloud", str.lower),
+    Parameter("user"),
+    Parameter("request_id"),
+    Parameter("since", moment),
+    Parameter("until", moment),
+)
+
+
+def routes(store: Store) -> dict[str, object]:
+    """The operations, and each of them."""
+    listing = Operations(store)
+    return {"/operations": listing, "/operations.json": listing, "/operations/{operation}": OneOperation(store)}
 
 
 class Operations:
@@ -21,25 +44,70 @@ class Operations:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    def on_get(self, req: Request, resp: Response) -> None:
+        """GET a page of operations, newest first: 200."""
+        given = params.read(req, *FILTERS, *PAGING)
+        limit, token = given.pop("limit", 100), given.pop("page_token", "")
+        page = operation_pages.read(self._store, Asked(Filter(**given), limit, token))
+        if page.token:
+            resp.append_link(next_page(req, page.token), "next")
+        if (req.uri_template or "").endswith(".json"):
+            write_json(resp, page_document(page))
+        else:
+            reply(req, resp, "".join(map(operation_line, page.operations)), page_document(page))
+
+
+class OneOperation:
+    """The resource of one of them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
     def on_get(self, req: Request, resp: Response, operation: str) -> None:
         """GET one operation, by its number or as NUMBER.json: 200, or 404."""
         params.read(req)
-        number = operation.removesuffix(".json")
-        if not _ID.fullmatch(number):
-            raise NotFound("operation", operation)
-        found = operations.read(self._store, int(number))
-        if number != operation:
+        name = operation.removesuffix(".json")
+        found = operations.read(self._store, number(name))
+        if name != operation:
             write_json(resp, operation_document(found))
         else:
             reply(req, resp, operation_text(found), operation_document(found))
 
 
+def number(operation: str) -> int:
+    """The number that an operation is named by. Raises NotFound for what names none."""
+    if not _ID.fullmatch(operation):
+        raise NotFound("operation", operation)
+    return int(operation)
+
+
+def page_document(page: Page) -> dict[str, Any]:
+    """The JSON form of a page of operations."""
+    found = [operation_document(each) for each in page.operations]
+    return {"operations": found, "total": page.total, "next_page_token": page.token or None}
+
+
+def operation_line(operation: Operation) -> str:
+    """An operation as one line of a list: when, its number, who asked for what, how far it is, and why."""
+    ended = sum(each.outcome is not None for each in operation.targets)
+    names = [" ".join(filter(None, (each.wish.kind, target_name(each.wish)))) for each in operation.targets]
+    about = f" {names[0]}" if len(names) == 1 else f" {len(names)} targets"
+    state = f"{operation.state} {ended}/{len(names)}" if operation.state == "running" else operation.state
+    why = f"; {operation.reason}" if operation.reason else ""
+    line = f"{when(operation.made_at)} {operation.id} {operation.actor} {operation.verb}{about}: {state}{why}"
+    return f"{cell(line)}\n"
+
+
 def operation_document(operation: Operation) -> dict[str, Any]:
-    """The JSON form of an operation: id, verb, state and targets, each with its own state and detail."""
+    """The JSON form of an operation: what was asked by whom, its state and targets, each with its own state."""
     return {
         "id": operation.id,
         "verb": operation.verb,
         "state": operation.state,
+        "actor": operation.actor,
+        "made_at": operation.made_at,
+        "reason": operation.reason,
+        "request_id": operation.request_id,
         "targets": [_target_document(target) for target in operation.targets],
     }
 
@@ -63,6 +131,7 @@ def _target_document(target: Target) -> dict[str, Any]:
         "name": target_name(wish),
         "aspect": wish.aspect.value,
         "state": outcome.state.value if outcome else "running",
+        "settled_at": outcome.settled_at if outcome else None,
         "detail": dict(outcome.detail) if outcome else {},
     }
 

@@ -44,6 +44,11 @@ def word(*accepted: str) -> Callable[[str], str]:
     return parse
 
 
+def switch(value: str) -> bool:
+    """`true` or `false`."""
+    return word("true", "false")(value) == "true"
+
+
 def integer(lowest: int, highest: int) -> Callable[[str], int]:
     """A parser for a decimal integer between two bounds."""
 

@@ -15,6 +15,7 @@ from falcon import Request, Response
 
 from cloudsched.errors import Forbidden, NotFound
 from cloudsched.model.access import Caller, Role
+from cloudsched.model.wishes import Operation
 from cloudsched.store import Store, clouds, jobs, operations, vms
 from cloudsched.web import contract
 
@@ -50,6 +51,7 @@ PERMITS: Mapping[str, Permit] = {
     **_rows(None, Scope.NOTHING, "GET /health/live", "GET /health/ready"),
     **_rows(None, Scope.NOTHING, *(f"GET {url.removesuffix('.json')}" for url in contract.OPEN)),
     **_rows(Role.READER, Scope.FLEET, "GET /metrics/process"),
+    **_rows(Role.READER, Scope.FLEET, "GET /operations"),
     **_rows(Role.READER, Scope.OPERATION, "GET /operations/{operation}"),
     **_rows(Role.READER, Scope.FLEET, "GET /journal", "GET /journal/{entry}"),
     **_rows(Role.READER, Scope.CLOUD, "GET /clouds/{cloud}/journal"),
@@ -107,6 +109,8 @@ PERMITS: Mapping[str, Permit] = {
     **_rows(Role.OPERATOR, Scope.USER, "POST /users/{user}"),
     # Who submits runs commands as the owner: `may_submit_for` has the rest of the rule.
     **_rows(Role.OPERATOR, Scope.NOTHING, "POST /jobs"),
+    # What concerned the scheduler itself takes more: `may_undo` has the rest of the rule.
+    **_rows(Role.OPERATOR, Scope.OPERATION, "POST /operations/{operation}/undo"),
     # Admin: the scheduler itself.
     **_rows(
         Role.ADMIN,
@@ -169,6 +173,13 @@ def may_submit_for(caller: Caller, owner: str) -> None:
         raise Forbidden(f"Submitting as {owner!r} takes the role admin, or a token that is limited to users with them.")
 
 
+def may_undo(caller: Caller, operation: Operation) -> None:
+    """Raise Forbidden unless this caller may ask for the opposite of an operation, which takes what that took."""
+    is_about_scheduler = any(target.wish.kind == "scheduler" for target in operation.targets)
+    if is_about_scheduler and (caller.role is None or not caller.role.covers(Role.ADMIN)):
+        raise Forbidden(f"Undoing what concerns the scheduler takes the role {Role.ADMIN}; yours is {caller.role}.")
+
+
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """A request by a limited caller: the fields of its URL, and whether it only reads."""
@@ -221,12 +232,12 @@ def _on_user(asked: _Asked) -> None:
 
 
 def _on_operation(asked: _Asked) -> None:
-    """An operation tells about any target, so it is shown to the token that asked for it."""
+    """An operation is about any target, so it is there for the token that asked for it alone."""
     number = asked.params["operation"].removesuffix(".json")
     if number.isascii() and number.isdecimal() and len(number) <= 18:
         actor = operations.actor(asked.store, int(number))
         if actor is not None and actor.partition("@")[0] != asked.caller.name:
-            raise Forbidden("Your token is limited: it shows only what was asked for with it.")
+            raise Forbidden("Your token is limited: it reaches only what was asked for with it.")
 
 
 def _allowed_cloud(asked: _Asked) -> str:

@@ -1,0 +1,86 @@
+"""What a verb asks of one target, made of what is there: the same for the verb itself, its preview and its undoing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from cloudsched.model import allowance
+from cloudsched.model.clouds import Cloud
+from cloudsched.model.jobs import Job, JobStatus
+from cloudsched.model.vms import RETIRING, VM
+from cloudsched.model.wishes import Aspect
+from cloudsched.store import vms, wishes
+from cloudsched.store.connect import Writing
+from cloudsched.store.limits import read_settings
+from cloudsched.store.wishes import Want
+
+_JOB_STATUSES = {Aspect.HOLD: JobStatus.HELD, Aspect.RELEASE: JobStatus.IDLE, Aspect.REMOVE: JobStatus.REMOVED}
+
+
+def is_enabled(writing: Writing, cloud: Cloud) -> bool:
+    """Whether a cloud is enabled, or will be once the engine has got to what was asked."""
+    pending = wishes.pending(writing, "cloud", cloud.name, Aspect.ENABLED)
+    return bool(pending[-1].value if pending else cloud.enabled)
+
+
+def slots_of(writing: Writing, cloud: Cloud) -> int:
+    """A cloud's quota, as it is or will be."""
+    pending = wishes.pending(writing, "cloud", cloud.name, Aspect.VM_SLOTS)
+    return int(pending[-1].value["slots"] if pending else cloud.vm_slots)
+
+
+def setting(writing: Writing, aspect: Aspect) -> Any:
+    """A setting, as it is or will be; None before the engine's first start."""
+    pending = wishes.pending(writing, "scheduler", "", aspect)
+    return pending[-1].value if pending else read_settings(writing.connection).get(aspect.value)
+
+
+def of_enabled(writing: Writing, cloud: Cloud, enabled: bool) -> Want:
+    """That a cloud may boot new VMs, or not."""
+    before, after = {"enabled": is_enabled(writing, cloud)}, {"enabled": enabled}
+    problem = f"Cloud {cloud.name!r} cannot be used: {cloud.unusable}" if enabled and cloud.unusable else ""
+    name = cloud.name
+    return Want("cloud", name, Aspect.ENABLED, enabled, cloud=name, before=before, after=after, problem=problem)
+
+
+def of_slots(writing: Writing, cloud: Cloud, slots: int) -> Want:
+    """That a cloud has another quota.
+
+    The wish remembers the file's value: when somebody edits the file, the file wins again (DESIGN 7).
+    """
+    value = {"slots": slots, "file": configured_slots(cloud.options, cloud.vm_slots)}
+    before, after = {"vm_slots": slots_of(writing, cloud)}, {"vm_slots": slots}
+    going = allowance.beyond(replace(cloud, vm_slots=slots), vms.of_cloud(writing.connection, cloud.name))
+    drains, name = tuple(vm.uid for vm in going), cloud.name
+    return Want("cloud", name, Aspect.VM_SLOTS, value, cloud=name, before=before, after=after, drains=drains)
+
+
+def configured_slots(options: Any, otherwise: int) -> int:
+    """The quota that the file gives a cloud, from its raw options."""
+    text = str(options.get("vm_slots", ""))
+    return int(text) if text.strip().isdecimal() else otherwise
+
+
+def of_vm(vm: VM, aspect: Aspect) -> Want:
+    """That a VM is shut down, retired, reset or forgotten."""
+    value: dict[str, Any] = {"id": vm.id}
+    before: dict[str, Any] = {"status": vm.shown_status}
+    after: dict[str, Any] = {"status": {Aspect.RETIRE: RETIRING, Aspect.RESET: vm.status}.get(aspect)}
+    if aspect is Aspect.RELEASED:
+        value |= {"retired": True} if vm.retired else {}
+        before, after = {"released": False}, {"released": True}
+    return Want("vm", vm.uid, aspect, value, label=vm.id, cloud=vm.cloud, user=vm.user, before=before, after=after)
+
+
+def of_job(job: Job, aspect: Aspect) -> Want:
+    """That a job is held, released or removed."""
+    before, after = {"job_status": int(job.job_status)}, {"job_status": int(_JOB_STATUSES[aspect])}
+    label = f"{job.cluster_id}.{job.proc_id}"
+    return Want("job", job.id, aspect, label=label, user=job.shape.user, before=before, after=after)
+
+
+def of_setting(writing: Writing, aspect: Aspect, value: Any) -> Want:
+    """That a setting has another value."""
+    before, after = {aspect.value: setting(writing, aspect)}, {aspect.value: value}
+    return Want("scheduler", "", aspect, value, before=before, after=after)
