@@ -19,8 +19,26 @@ from . import invocation
 
 STATES = ("new", "sched", "high", "idle", "running", "held", "complete")
 UNFINISHED = ("idle", "running", "held")
+NARROWING = (
+    # option, metavar, what it does
+    ("--user", "USER", "only jobs of this user"),
+    ("--vmtype", "VMTYPE", "only jobs that want this VM type"),
+    ("--image", "IMAGE", "only jobs that want this image"),
+    ("--cloud", "CLOUD", "only jobs that run on this cloud"),
+    ("--host", "HOST", "only jobs that run on this host"),
+    ("--older-than", "AGE", "only jobs submitted at least so long ago: seconds, or with m, h or d behind the number"),
+    ("--younger-than", "AGE", "only jobs submitted less long ago"),
+    (
+        "--sort",
+        "KEYS",
+        "sort by these, with commas between; a - turns one round: --sort=-age,user",
+    ),
+    ("--fields", "FIELDS", "show these fields of the JSON, with commas between"),
+    ("--limit", "NUM", "show the first NUM of them, at most 1000"),
+)
+"""Options of `list` that the info daemon knows by the same names."""
+
 _LINE = re.compile(r"line (\d+): ")
-_USER = slice(21, 36)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,7 +56,8 @@ def parser() -> argparse.ArgumentParser:
     submit.add_argument("file", metavar="FILE", help="the submit description, - for standard input")
     listing = commands.add_parser("list", help="list jobs: idle, running and held ones unless --state is given")
     listing.add_argument("--state", choices=STATES, help="only jobs in this queue or state")
-    listing.add_argument("--user", help="only jobs of this user")
+    for option, metavar, meaning in NARROWING:
+        listing.add_argument(option, metavar=metavar, help=meaning)
     listing.add_argument("-j", "--json", action="store_true", help="everything known about them, as JSON")
     show = commands.add_parser("show", help="show one job")
     show.add_argument("-j", "--json", action="store_true", help="everything known about it, as JSON")
@@ -92,26 +111,33 @@ def _account() -> str:
 
 def listed(client: Client, arguments: argparse.Namespace) -> bool:
     """Print the jobs in the state asked for, or all unfinished ones, as one of v1's tables or as JSON."""
+    page = "jobs.json" if arguments.json else "jobs"
+    if narrowing := _narrowing(arguments):
+        state = {"state": arguments.state} if arguments.state else {"finished": "false"}
+        return _show(client.send("GET", [page], {**state, **narrowing}))
     answers = []
-    for state in [arguments.state] if arguments.state else UNFINISHED:
-        answers.append(client.send("GET", ["jobs.json" if arguments.json else "jobs"], {"state": state}))
+    for each in [arguments.state] if arguments.state else UNFINISHED:
+        answers.append(client.send("GET", [page], {"state": each}))
         if answers[-1].failed:
             return _show(answers[-1])
     texts = [answer.text for answer in answers]
-    print(_merged_json(texts, arguments.user) if arguments.json else _merged_tables(texts, arguments.user))
+    print(_merged_json(texts) if arguments.json else _merged_tables(texts))
     return True
 
 
-def _merged_json(texts: Sequence[str], user: str | None) -> str:
-    jobs = [job for text in texts for job in json.loads(text)["jobs"] if user in (None, job["user"])]
-    return json.dumps({"jobs": jobs}, ensure_ascii=False)
+def _narrowing(arguments: argparse.Namespace) -> dict[str, str]:
+    names = [option.removeprefix("--").replace("-", "_") for option, _, _ in NARROWING]
+    return {name: value for name in names if (value := getattr(arguments, name)) is not None}
 
 
-def _merged_tables(texts: Sequence[str], user: str | None) -> str:
-    """One heading and all rows; the table shows the first 15 characters of a user (PARITY 2.8)."""
+def _merged_json(texts: Sequence[str]) -> str:
+    return json.dumps({"jobs": [job for text in texts for job in json.loads(text)["jobs"]]}, ensure_ascii=False)
+
+
+def _merged_tables(texts: Sequence[str]) -> str:
+    """One heading and all rows."""
     rows = [row for text in texts for row in text.splitlines()[1:]]
-    shown = [row for row in rows if user is None or row[_USER].rstrip() == user[:15].rstrip()]
-    return "\n".join([texts[0].splitlines()[0], *shown])
+    return "\n".join([texts[0].splitlines()[0], *rows])
 
 
 def show(client: Client, arguments: argparse.Namespace) -> bool:

@@ -6,13 +6,13 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from cloudsched import __version__
 from cloudsched.client import Client
 from cloudsched.config import files
 from cloudsched.config.load import COMMAND_LINE, Config
-from cloudsched.errors import ConfigError
+from cloudsched.errors import BadRequest, ConfigError
 
 from . import invocation
 from .invocation import Option
@@ -46,8 +46,14 @@ OPTIONS = (
     Option("-x", "--heart-beats", "", "Show how long ago each thread completed its last cycle"),
     Option("-z", "--boot-failures", "", "List the reasons why jobs have no VM"),
     Option("-w", "--image-failures", "", "List images that fail to boot"),
+    Option("", "--only", "FILTERS", "With -a, -m, -q, -w, -z: list only what fits NAME=VALUE[,NAME=VALUE...]"),
+    Option("", "--order", "KEYS", "With the same: sort by these, with commas between, a - before what shall go down"),
+    Option("", "--fields", "FIELDS", "With the same: show these fields of the JSON, with commas between"),
+    Option("", "--limit", "NUM", "With the same: show the first NUM, at most 1000"),
     Option("-v", "--version", "", "Show version information"),
 )
+NARROWING = {"order": "sort", "fields": "fields", "limit": "limit"}
+"""What the info daemon calls the options of a listing."""
 
 NO_FILE = (
     "Configuration file problem: There is no configuration file: name one with --config-file, or put it in"
@@ -117,16 +123,26 @@ def _fits(present: frozenset[str], needs: str, refuses: str) -> bool:
 
 
 def _show(client: Client, steps: Sequence[str], given: Mapping[str, str]) -> Iterator[bool]:
-    """Print each step; yields whether each request failed."""
+    """Print each step; yields whether each request failed. Raises BadRequest for filters that are none."""
+    narrowing = _narrowing(given)
     for step in steps:
         if not step.startswith("/"):
             print(step)
             continue
         path, _, query = step.partition("?")
-        answer = client.send("GET", invocation.segments(path, given), dict(parse_qsl(query)))
+        answer = client.send("GET", invocation.segments(path, given), {**dict(parse_qsl(query)), **narrowing})
         print(answer.text)
         invocation.hint(answer)
         yield answer.failed
+
+
+def _narrowing(given: Mapping[str, str]) -> dict[str, str]:
+    """The parameters that narrow a listing; a comma in a value is written %2C."""
+    pairs = [each.partition("=") for each in given["only"].split(",")] if "only" in given else []
+    if any(not sign or not name for name, sign, _ in pairs):
+        raise BadRequest("--only takes filters such as user=alice,status=Running.")
+    named = {NARROWING[name]: value for name, value in given.items() if name in NARROWING}
+    return {name.strip(): unquote(value) for name, _, value in pairs} | named
 
 
 def main(argv: Sequence[str] | None = None) -> int:

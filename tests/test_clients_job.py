@@ -81,13 +81,21 @@ def test_list_shows_unfinished_jobs_under_one_heading(
     assert capsys.readouterr().out.splitlines() == [heading, *rows, *rows, *rows]
 
 
-def test_list_can_be_limited_to_a_state_and_a_user(
+def test_list_asks_the_daemon_for_what_it_is_narrowed_to(
     job: Run, server: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.body = TABLE.encode()
     assert job("list", "--state", "complete", "--user", "a-very-long-username") == 0
-    assert server.requests == [("GET", "/jobs?state=complete", "")]
-    assert [line[:8] for line in capsys.readouterr().out.splitlines()] == ["Global I", "here#2.0"]
+    assert job("list", "--older-than", "2h", "--sort=-age,user", "--fields", "id,user", "--limit", "5") == 0
+    assert (
+        job("list", "-j", "--vmtype", "a b", "--image", "i", "--cloud", "c", "--host", "h", "--younger-than", "1d") == 0
+    )
+    assert [path for _, path, _ in server.requests] == [
+        "/jobs?state=complete&user=a-very-long-username",
+        "/jobs?finished=false&older_than=2h&sort=-age%2Cuser&fields=id%2Cuser&limit=5",
+        "/jobs.json?finished=false&vmtype=a+b&image=i&cloud=c&host=h&younger_than=1d",
+    ]
+    assert capsys.readouterr().out == TABLE * 3
 
 
 def test_list_fails_when_the_server_does(job: Run, server: Recorder, capsys: pytest.CaptureFixture[str]) -> None:

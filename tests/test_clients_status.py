@@ -78,6 +78,33 @@ def test_cloud_status_asks_v1s_url_and_prints_the_body(
     assert capsys.readouterr() == (f"{BODY}\n" * len(STATUS_CALLS[line]), "")
 
 
+NARROWED = {
+    "-m --only user=alice,status=Running": ["/vms?user=alice&status=Running"],
+    "-m --only user=a%2Cb=c": ["/vms?user=a%2Cb%3Dc"],
+    "-m --order -age,user --fields id,user --limit 5": ["/vms?sort=-age%2Cuser&fields=id%2Cuser&limit=5"],
+    "-a -j --only enabled=true": ["/clusters.json?enabled=true"],
+    "-q idle --only user=alice": ["/jobs?state=idle&user=alice"],
+    "-z --only reason=quota": ["/failures/boot?reason=quota"],
+    "-w --limit 1": ["/failures/image?limit=1"],
+    "--only enabled=false": ["/cloud?enabled=false"],
+}
+
+
+@pytest.mark.parametrize("line", NARROWED)
+def test_cloud_status_passes_on_what_narrows_a_listing(line: str, status: Run, server: Recorder) -> None:
+    assert status(*line.split()) == 0
+    assert [path for _, path, _ in server.requests] == NARROWED[line]
+
+
+def test_cloud_status_says_what_a_filter_looks_like(
+    status: Run, server: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for wrong in ("alice", "=alice", "user=a,", "user"):
+        assert status("-m", "--only", wrong) == 1
+        assert capsys.readouterr().err.endswith(": --only takes filters such as user=alice,status=Running.\n")
+    assert server.requests == []
+
+
 QUEUES = {
     "new": [("Jobs in New Queue", "new")],
     "sched": [("Jobs in Scheduled Queue", "sched")],
