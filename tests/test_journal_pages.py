@@ -74,7 +74,7 @@ def test_an_entry_shows_all_that_its_hash_is_made_of(client: Client) -> None:
 
 def test_text_is_a_line_an_entry(client: Client) -> None:
     lines = client.get("/journal").text.splitlines()
-    assert lines[0] == "1970-01-01 00:33:20 UTC admin:6 bob@192.0.2.8 hold job 7.0"
+    assert lines[0] == "1970-01-01 00:33:20 UTC admin:6 bob@192.0.2.8 hold job 7.0: job_status: 0 -> 5"
     assert lines[3] == "1970-01-01 00:16:42 UTC engine:3 engine ended enable cloud mouse: done".replace(
         "1970-01-01 00:16:42", lines[3][:19]
     )
