@@ -13,7 +13,7 @@ help:
 	@echo "make check    lint, types, unit and WSGI tests: under a minute"
 	@echo "make bench    figures measured against named limits; never fails on them. ONLY='reads ...', JSON=1, QUICK=1"
 	@echo "make soak     the long kill and fault runs"
-	@echo "make manuals  man pages and shell completions into build/manuals"
+	@echo "make manuals  man pages and shell completions into build/manuals/share"
 	@echo "make install  .venv with everything in it"
 	@echo "make contract the JSON of the contract, after a change of its YAML"
 

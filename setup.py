@@ -1,7 +1,11 @@
 """Package metadata; tool settings are in pyproject.toml."""
 
+import os
 import re
 import runpy
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -9,14 +13,37 @@ from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "cloudsched" / "__init__.py").read_text("utf-8"))[1]  # type: ignore[index]
+RUNTIME = ["falcon>=4.0", "waitress>=3.0", "requests>=2.31", "sqlalchemy>=2.1", "prometheus-client>=0.20"]
 
 
-class BuildWithContract(build_py):
-    """Makes the JSON of the contract beside its YAML before the package is put together."""
+class BuildWhole(build_py):
+    """Makes what a build has beside its modules: the contract's JSON; but for a checkout's own, manuals and samples."""
 
     def run(self) -> None:
         runpy.run_path(str(HERE / "contrib" / "contract.py"), run_name="__main__")
         super().run()
+        if not self.editable_mode:
+            self.distribution.data_files = [*self._manuals(), *_samples()]
+
+    def _manuals(self) -> list[tuple[str, list[str]]]:
+        """Man pages and completions, made by the modules that have just been built."""
+        made = Path(self.build_lib).parent / "manuals"
+        shutil.rmtree(made, ignore_errors=True)
+        command = [sys.executable, str(HERE / "contrib" / "manuals.py"), str(made)]
+        # What isolates a build may be in PYTHONPATH itself.
+        path = os.pathsep.join(filter(None, (self.build_lib, os.environ.get("PYTHONPATH"))))
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": path})
+        return [(str(path.relative_to(made)), _files(path)) for path in sorted(made.glob("share/**/")) if _files(path)]
+
+
+def _samples() -> list[tuple[str, list[str]]]:
+    """Units, plugins, rules, examples: what contrib/ has in directories."""
+    found = sorted(path for path in Path("contrib").iterdir() if path.is_dir() and path.name != "__pycache__")
+    return [(f"share/cloudsched/{path.name}", _files(path)) for path in found]
+
+
+def _files(directory: Path) -> list[str]:
+    return [str(path) for path in sorted(directory.iterdir()) if path.is_file()]
 
 
 setup(
@@ -34,14 +61,8 @@ setup(
         "cloudsched": ["py.typed", "info/status.css", "info/status.js"],
         "cloudsched.openapi": ["*.yaml", "*.json", "start.js"],
     },
-    cmdclass={"build_py": BuildWithContract},
-    install_requires=[
-        "falcon>=4.0",
-        "waitress>=3.0",
-        "requests>=2.31",
-        "sqlalchemy>=2.1",
-        "prometheus-client>=0.20",
-    ],
+    cmdclass={"build_py": BuildWhole},
+    install_requires=RUNTIME,
     extras_require={
         "htcondor": ["htcondor>=25", "pyyaml>=6"],
         "migrate": ["alembic>=1.14"],

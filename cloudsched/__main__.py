@@ -222,6 +222,8 @@ def _upgrade(options: argparse.Namespace) -> int:
 
 def _quick_exit(options: argparse.Namespace) -> int:
     settings = _configured(options).global_
+    # Where there is no state yet, none is made: the wrong one was named.
+    Store.open(settings.database_url, settings.state_dir, read_only=True).close()
     store = Store.open(settings.database_url, settings.state_dir)
     try:
         quickexit.ask(store, options.switch == "on", float(settings.verb_wait_seconds))

@@ -1,6 +1,7 @@
 """Write man pages and shell completions from the commands' own option tables: `python contrib/manuals.py DIRECTORY`.
 
-Makes man1, man5, man8, bash and zsh below DIRECTORY. Nothing is written by hand, so nothing can differ from `--help`.
+Below DIRECTORY they lie as below /usr: share/man/man8 and so on, so every wheel has them there. Nothing is written by
+hand, so nothing can differ from `--help`.
 """
 
 from __future__ import annotations
@@ -248,11 +249,10 @@ def _every_flag(command: Command) -> Iterator[Flag]:
 def files() -> Mapping[str, str]:
     """Every file to write, by its path below the directory."""
     found = commands()
-    pages = {f"man{each.section}/{each.name}.{each.section}": man(each, found) for each in found}
-    completions = {f"bash/{each.name}": bash(each) for each in found} | {
-        f"zsh/_{each.name}": zsh(each) for each in found
-    }
-    return pages | {"man5/cloud_scheduler.conf.5": options_page()} | completions
+    made = {f"share/man/man{each.section}/{each.name}.{each.section}": man(each, found) for each in found}
+    made |= {"share/man/man5/cloud_scheduler.conf.5": options_page()}
+    made |= {f"share/bash-completion/completions/{each.name}": bash(each) for each in found}
+    return made | {f"share/zsh/site-functions/_{each.name}": zsh(each) for each in found}
 
 
 def main(argv: Sequence[str]) -> int:

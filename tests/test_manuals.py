@@ -24,6 +24,7 @@ COMMANDS = {
     "cloud_admin": 1,
     "cloud_job": 1,
 }
+BASH_HOME, ZSH_HOME = "share/bash-completion/completions", "share/zsh/site-functions"
 UNITS = sorted((CONTRIB / "systemd").glob("*.service"))
 
 
@@ -51,8 +52,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_page_and_completions_name_every_option_of_the_help(made: Path, command: str) -> None:
     section = COMMANDS[command]
-    page = (made / f"man{section}" / f"{command}.{section}").read_text().replace("\\-", "-")
-    bash, zsh = (made / "bash" / command).read_text(), (made / "zsh" / f"_{command}").read_text()
+    page = (made / f"share/man/man{section}/{command}.{section}").read_text().replace("\\-", "-")
+    bash, zsh = (made / BASH_HOME / command).read_text(), (made / ZSH_HOME / f"_{command}").read_text()
     helped = run(BIN / command, "--help").stdout
     named = set(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", helped.partition("\n\n")[2])) - {"-"}
     assert {"-h", "--help"} < named
@@ -62,14 +63,14 @@ def test_page_and_completions_name_every_option_of_the_help(made: Path, command:
 
 
 def test_options_page_names_every_option_that_has_an_effect(made: Path) -> None:
-    page = (made / "man5" / "cloud_scheduler.conf.5").read_text()
+    page = (made / "share/man/man5/cloud_scheduler.conf.5").read_text()
     for option in OPTIONS.values():
         assert (f"\\fB{option.name}\\fR" in page) == (option.fate is not Fate.IGNORED), option.name
 
 
 @pytest.mark.parametrize("mark", [pytest.param("", marks=needs("mandoc", "mandoc"))])
 def test_mandoc_has_nothing_to_complain_of(made: Path, mark: str) -> None:
-    pages = sorted(made.glob("man*/*"))
+    pages = sorted(made.glob("share/man/*/*"))
     assert len(pages) == len(COMMANDS) + 1
     # The date is left out on purpose: the same sources make the same page.
     found = run("mandoc", "-T", "lint", "-W", "warning", *pages).stdout.splitlines()
@@ -92,7 +93,7 @@ BASH = [
 def test_bash_completes(made: Path, line: str, more: str | None, expected: set[str]) -> None:
     words = f"{line} {more}".split(" ") if more else line.split(" ")
     program = (
-        f"source {made}/bash/{words[0]}; COMP_WORDS=({' '.join(repr(word) for word in words)});"
+        f"source {made}/{BASH_HOME}/{words[0]}; COMP_WORDS=({' '.join(repr(word) for word in words)});"
         f" COMP_CWORD={len(words) - 1}; _{words[0]}; printf '%s\\n' \"${{COMPREPLY[@]}}\""
     )
     finished = run("bash", "--norc", "-c", program)
@@ -107,8 +108,9 @@ def test_zsh_completes(made: Path, command: str) -> None:
     if command == "cloud_admin":
         typed, full = "--quick", "--quick-exit"
     program = (
-        f"zmodload zsh/zpty; zpty z zsh -f -i; zpty -w z 'PS1=; fpath=({made}/zsh $fpath); autoload -Uz compinit;"
-        f" compinit -u -D; echo re\\ady'; while zpty -r z line; do [[ $line == *ready* ]] && break; done;"
+        f"zmodload zsh/zpty; zpty z zsh -f -i; zpty -w z 'PS1=; fpath=({made}/{ZSH_HOME} $fpath);"
+        " autoload -Uz compinit; compinit -u -D; echo re\\ady';"
+        " while zpty -r z line; do [[ $line == *ready* ]] && break; done;"
         f" zpty -w -n z '{command} {typed}'$'\\t'; sleep 1; zpty -w -n z $'\\C-a''echo X '$'\\n';"
         " while zpty -r z line; do print -r -- $line; [[ $line == X* ]] && break; done; zpty -d z"
     )
@@ -147,9 +149,3 @@ def test_units_and_containerfile_set_options_that_exist() -> None:
     given = dict(re.findall(r"(CLOUDSCHED_[A-Z_]+)=(\S+)", "\n".join(texts)))
     assert "CLOUDSCHED_GLOBAL_STATE_DIR" in given
     assert load({}, {**given, "HOME": "/root"}).warnings == ()
-
-
-def test_stop_of_the_unit_keeps_vms_as_v1s_init_script() -> None:
-    text = (CONTRIB / "systemd" / "cloudsched.service").read_text()
-    assert "ExecStop=/opt/cloudsched/bin/cloud_scheduler quick-exit on\n" in text
-    assert "KillMode=process\n" in text

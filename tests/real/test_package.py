@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +25,7 @@ ROOT = Path(__file__).parent.parent.parent
 SECONDS = 300
 COMMANDS = ("cloud_scheduler", "cloud_admin", "cloud_status", "cloud_job", "admin_server", "info_server")
 RUNTIME = {"falcon", "waitress", "requests", "sqlalchemy", "prometheus-client"}
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 THEIRS = {"certifi", "charset-normalizer", "greenlet", "idna", "typing-extensions", "urllib3"}
 
 
@@ -62,8 +66,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     files = run("git", "ls-files", "--cached", "--others", "--exclude-standard", where=ROOT).split("\n")
     for name in filter(None, files):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        (copy / name).write_bytes((ROOT / name).read_bytes())
-    build = venv(home / "build", "setuptools>=77", "wheel", "pyyaml>=6")
+        shutil.copy(ROOT / name, copy / name)
+    build = venv(home / "build", *PYPROJECT["build-system"]["requires"])
     make = "from setuptools import build_meta; print(build_meta.build_{}({!r}))"
     run(build / "python", "-W", "error::DeprecationWarning", "-c", make.format("sdist", str(home)), where=copy)
     (sdist,) = home.glob("*.tar.gz")
@@ -97,6 +101,48 @@ def test_archives_hold_what_they_should(installed: Installed) -> None:
     with tarfile.open(installed.sdist) as archive:
         packed = {name.partition("/")[2] for name in archive.getnames()}
     assert {"README.md", "LICENSE", "docs/monitoring.md", "tests/conftest.py", "contrib/munin/cloudsched_"} <= packed
+
+
+def test_an_installation_has_manuals_completions_and_samples(installed: Installed, tmp_path: Path) -> None:
+    share = installed.commands.parent / "share"
+    run(sys.executable, ROOT / "contrib" / "manuals.py", tmp_path, where=tmp_path)
+    made = {path.relative_to(tmp_path / "share"): path.read_bytes() for path in files_below(tmp_path / "share")}
+    assert {path.parts[0] for path in made} == {"man", "bash-completion", "zsh"}
+    kept = run("git", "ls-files", "contrib/*/*", where=ROOT).splitlines()
+    samples = {Path("cloudsched", *Path(name).parts[1:]): (ROOT / name).read_bytes() for name in kept}
+    assert {path.relative_to(share): path.read_bytes() for path in files_below(share)} == made | samples
+    assert os.access(share / "cloudsched" / "munin" / "cloudsched_", os.X_OK)
+
+
+def files_below(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if path.is_file()]
+
+
+def test_the_build_needs_what_runs() -> None:
+    """The manuals are made by the commands themselves."""
+    needed = {re.split("[>=<]", each)[0] for each in PYPROJECT["build-system"]["requires"]}
+    assert needed == RUNTIME | {"setuptools", "pyyaml"}
+
+
+def test_the_image_copies_all_that_the_wheel_is_made_of(installed: Installed, tmp_path: Path) -> None:
+    """The Containerfile's first half, without its extras: the same wheel from what it copies."""
+    text = (ROOT / "contrib" / "Containerfile").read_text("utf-8")
+    copied = [each.split()[:-1] for each in re.findall(r"^COPY (?!--from)(.*)$", text, re.MULTILINE)]
+    kept = run("git", "ls-files", "--cached", "--others", "--exclude-standard", where=ROOT).splitlines()
+    for name in kept:
+        if any(name == each or name.startswith(f"{each}/") for names in copied for each in names):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tmp_path / name)
+    (command,) = re.findall(r"^RUN (pip wheel .*)$", text, re.MULTILINE)
+    words = command.replace("/wheels", str(tmp_path / "made")).replace("pip wheel", "pip wheel -q --no-deps")
+    run("sh", "-c", f"EXTRAS=; {installed.commands}/python -m {words}", where=tmp_path)
+    (wheel,) = (tmp_path / "made").iterdir()
+    assert contents(wheel) == contents(installed.wheel)
+
+
+def contents(wheel: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 def test_only_five_dependencies_come_along(installed: Installed) -> None:
