@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from typing import TypeAlias
 
 from cloudsched import __version__, logs
 from cloudsched.config import Config, document, find, load, show, with_clouds
@@ -27,6 +28,8 @@ from cloudsched.model.journal import Noted
 from cloudsched.render import journal
 from cloudsched.store import Store, audit, dump, place, upgrade, v1
 from cloudsched.store.tables import SCHEMA_VERSION
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 log = logging.getLogger(logs.NAME)
 
@@ -59,6 +62,9 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="cloud_scheduler",
         description="Boot VMs for queued jobs and retire them; serve admin and info. Without a command: run.",
+        epilog="Options precede the command. What is not given here comes from the environment"
+        " (CLOUDSCHED_GLOBAL_STATE_DIR and its like), then from the first cloud_scheduler.conf in ~/.cloudscheduler,"
+        " /etc/cloudscheduler and /usr/local/share/cloud-scheduler, else it is a default: 'config' prints all of it.",
     )
     top.add_argument("--version", action="version", version=f"Cloud Scheduler {__version__}")
     top.add_argument("-f", "--config-file", metavar="FILE", type=Path, help="cloud_scheduler.conf to use")
@@ -70,24 +76,29 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--simulate", action="store_true", help="serve the clouds and jobs of the state by fakes")
     top.set_defaults(command="run")
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
-    config = commands.add_parser("config", help="print every resolved option with its source, secrets masked")
+    config = _command(commands, "config", "print every resolved option with its source, secrets masked")
     config.add_argument("--json", action="store_true", help="print JSON")
     config.set_defaults(command="config")
-    _add_state_verbs(commands.add_parser("state", help="dump, load or upgrade the whole state"))
-    _add_journal_verbs(commands.add_parser("journal", help="check that the journal is what was written"))
-    quick = commands.add_parser("quick-exit", help="let VMs live on when the running scheduler stops, or not")
-    quick.add_argument("switch", choices=("on", "off"))
+    _add_state_verbs(_command(commands, "state", "dump, load or upgrade the whole state"))
+    _add_journal_verbs(_command(commands, "journal", "check that the journal is what was written"))
+    quick = _command(commands, "quick-exit", "let VMs live on when the running scheduler stops, or not")
+    quick.add_argument("switch", choices=("on", "off"), help="on: VMs and jobs live on; off: a stop destroys them")
     quick.set_defaults(command="quick-exit")
     return top
 
 
+def _command(commands: Subparsers, name: str, what: str) -> argparse.ArgumentParser:
+    """A command or verb that tells what it does in the list and in its own help."""
+    return commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+
+
 def _add_state_verbs(state: argparse.ArgumentParser) -> None:
     verbs = state.add_subparsers(title="verbs", metavar="VERB", required=True)
-    dumping = verbs.add_parser("dump", help="write the state as JSON lines")
+    dumping = _command(verbs, "dump", "write the state as JSON lines, while the scheduler runs too")
     dumping.add_argument("file", metavar="FILE|-", help="where to (mode 0600), or - for standard output")
     dumping.add_argument("--with-secrets", action="store_true", help="include what jobs may hold of secrets")
     dumping.set_defaults(command="dump")
-    loading = verbs.add_parser("load", help="read a dump into the state")
+    loading = _command(verbs, "load", "read a dump into the state, while no scheduler runs")
     loading.add_argument("file", metavar="FILE|-", help="a dump, or - for standard input")
     how = loading.add_mutually_exclusive_group()
     how.add_argument("--replace", action="store_true", help="replace a state that is not empty")
@@ -95,15 +106,13 @@ def _add_state_verbs(state: argparse.ArgumentParser) -> None:
         "--from-v1", action="store_true", help="FILE is v1's /clusters.json: take its VMs over, at their clouds too"
     )
     loading.set_defaults(command="load")
-    upgrading = verbs.add_parser("upgrade", help="bring a state of an older release to this one's schema")
+    upgrading = _command(verbs, "upgrade", "bring a state of an older release to this one's schema")
     upgrading.set_defaults(command="upgrade")
 
 
 def _add_journal_verbs(command: argparse.ArgumentParser) -> None:
     verbs = command.add_subparsers(title="verbs", metavar="VERB", required=True)
-    checking = verbs.add_parser(
-        "verify", help="follow the journal's hash chains; the exit status tells if one is broken"
-    )
+    checking = _command(verbs, "verify", "follow the journal's hash chains; the exit status tells if one is broken")
     checking.add_argument(
         "--noted",
         metavar="CHAIN:ID:HASH",

@@ -41,10 +41,12 @@ class Address:
     def of(cls, host: str, port: str) -> Address:
         """An address as typed or configured; the wildcard addresses mean this machine's loopback.
 
-        Raises BadRequest for a port that is not an integer from 1 to 65535.
+        Raises BadRequest for a port that is not an integer from 1 to 65535, and for a host that cannot be one.
         """
         if host.startswith(_UNIX):
             return cls(host)
+        if set(host) & set("/?#@\\ \t") or host.count(":") == 1:
+            raise BadRequest(f"{host!r} is not a host name, an IP address or unix:PATH.", parameter="server-hostname")
         if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
             raise BadRequest(f"port {port!r} is not an integer from 1 to 65535.", parameter="port")
         return cls(_ANY_ADDRESS.get(host, host), port)

@@ -120,6 +120,15 @@ def test_repoman_asks_by_host_and_options_in_any_order(shell: Shell) -> None:
     assert shell("cloud_status -m -s 127.0.0.1") == shell("cloud_status -s 127.0.0.1 -m")
 
 
+def test_a_wrapper_puts_the_host_before_whatever_it_is_given(shell: Shell) -> None:
+    """`cloud_status_wrapper`; what it is given may be bundled, attached or by a prefix of the long name."""
+    shell("printf '#!/bin/sh\\nexec cloud_status -s 127.0.0.1 \"$@\"\\n' > wrapper; chmod +x wrapper")
+    document = json.loads(shell("./wrapper -aj"))
+    assert document["resources"] == json.loads(shell("cloud_status --all --json"))["resources"]
+    assert shell(f"./wrapper -cmouse -n{VM}") == shell(f"cloud_status --cluster=mouse --vm-info {VM}")
+    assert shell("./wrapper -m | tail -1") == f"Total VMs: {len(golden().vms)}. Total Clouds: 3\n"
+
+
 def test_jenkins_compares_whole_outputs(shell: Shell) -> None:
     shell("cloud_status > before; cloud_status -m >> before; cloud_status > after; cloud_status -m >> after")
     assert shell("diff before after && echo same") == "same\n"

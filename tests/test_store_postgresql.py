@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 
+import psycopg
 import pytest
 from postgresql import Server
+from whole_bench import eventually
 
 from cloudsched.errors import StateTakenOver, StateUnavailable
 from cloudsched.model.adapters import QueuedJob
@@ -128,3 +130,58 @@ def test_a_server_that_went_away_is_told(opened: Callable[[], Store], postgresql
             executioner.execute("SELECT pg_terminate_backend(%s)", (victim,))
         limits.read_user_limits(connection)
     assert limits.user_limits(store) == {}
+
+
+GUARDED = "local all guarded scram-sha-256\nlocal all stranger reject\n"
+
+
+@pytest.fixture
+def guarded(postgresql: Server) -> Iterator[Server]:
+    """A server that asks one user for a password and lets another one in by no means."""
+    rules = postgresql.directory / "data" / "pg_hba.conf"
+    before = rules.read_text()
+    rules.write_text(GUARDED + before)
+    with postgresql.connect() as connection:
+        for statement in ("CREATE ROLE guarded LOGIN PASSWORD 'right'", "CREATE ROLE stranger LOGIN"):
+            connection.execute(statement)
+        connection.execute("SELECT pg_reload_conf()")
+        eventually(lambda: not lets_in(postgresql, "stranger"), "the rules are in force")
+        yield postgresql
+        rules.write_text(before)
+        connection.execute("SELECT pg_reload_conf()")
+        connection.execute("DROP ROLE guarded, stranger")
+
+
+def lets_in(server: Server, user: str) -> bool:
+    try:
+        psycopg.connect(host=str(server.directory), user=user, dbname="postgres").close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+LOGINS = [
+    ("postgres@/nowhere?host={directory}", "'nowhere' on this host", "it has no such database"),
+    ("nobody@/postgres?host={directory}", "'postgres' on this host", "it has no such user"),
+    ("guarded:wrong-secret@/postgres?host={directory}", "'postgres' on this host", "it refuses this user's password"),
+    ("guarded@/postgres?host={directory}", "'postgres' on this host", "it wants a password, and none was given"),
+    (
+        "stranger@/postgres?host={directory}",
+        "'postgres' on this host",
+        "its pg_hba.conf does not let this user in from here",
+    ),
+    ("postgres:secret@127.0.0.1:1/x", "'x' on 127.0.0.1", "nothing listens there"),
+    ("postgres@/x?host={directory}/elsewhere", "'x' on this host", "nothing listens there"),
+    ("postgres@nohost.invalid/x", "'x' on nohost.invalid", "there is no such host"),
+]
+
+
+@pytest.mark.parametrize(("login", "where", "why"), LOGINS)
+def test_a_login_that_fails_tells_why_and_no_secret(
+    guarded: Server, tmp_path: Path, login: str, where: str, why: str
+) -> None:
+    url = "postgresql+psycopg://" + login.format(directory=guarded.directory)
+    with pytest.raises(StateUnavailable) as caught:
+        Store.open(url, tmp_path, read_only=True)
+    assert str(caught.value).startswith(f"The database {where} does not answer as it should: {why}")
+    assert "secret" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,6 +32,23 @@ _SERVER_SENTENCES = {
 }
 """By SQLSTATE (PostgreSQL manual, appendix A): read_only_sql_transaction, lock_not_available,
 insufficient_privilege."""
+
+_LOGIN_SENTENCES = (
+    ("connection refused", "nothing listens there"),
+    ("no such file or directory", "nothing listens there"),
+    ("could not translate host name|failed to resolve host", "there is no such host"),
+    ("timeout expired|no route to host", "nothing answers there"),
+    ("password authentication failed", "it refuses this user's password"),
+    ("no password supplied", "it wants a password, and none was given"),
+    ("pg_hba.conf", "its pg_hba.conf does not let this user in from here"),
+    ("peer authentication failed", "it wants another account of this host for this user"),
+    ('role ".*" does not exist', "it has no such user"),
+    ('database ".*" does not exist', "it has no such database"),
+    ("system is starting up", "it is starting"),
+    ("system is shutting down", "it is stopping"),
+    ("too many clients|connection slots are reserved", "it has no connection left"),
+)
+"""By libpq's words, as a login that fails has no SQLSTATE; its own text may name more than it should."""
 
 _ANOTHER_TIME = ("OperationalError", "InternalError")
 """PostgreSQL's errors that go away by themselves; a server that is read-only after a failover is an InternalError."""
@@ -68,5 +86,11 @@ def _server_sentence(ex: DBAPIError, url: URL) -> StateUnavailable | None:
         return StateUnavailable(sentence, retry_after=retry_after)
     if ex.connection_invalidated or type(ex).__name__ in _ANOTHER_TIME:
         place = f"{url.database!r} on {url.host or 'this host'}"
-        return StateUnavailable(f"The database {place} does not answer as it should.", retry_after=5)
+        return StateUnavailable(f"The database {place} does not answer as it should{_why(ex)}.", retry_after=5)
     return None
+
+
+def _why(ex: DBAPIError) -> str:
+    """What is known of a login that failed, for the sentence's end."""
+    text = str(ex.orig).lower()
+    return next((f": {told}" for words, told in _LOGIN_SENTENCES if re.search(words, text)), "")
