@@ -109,6 +109,15 @@ def test_options_of_a_section_are_typed(tmp_path: Path) -> None:
         ("vm_slots: 1\n", "cloud_type (missing) is not known; available are amazonec2, "),
         ("cloud_type: local\nvm_slots: some\n", "vm_slots = 'some' must be a whole number, 0 or more"),
         ("cloud_type: local\nmemory: 1,2\n", "memory = '1,2' must be a whole number, 0 or more"),
+        (
+            f"{OPENSTACK.split(chr(10), 2)[2]}request_threads: many\n",
+            "request_threads = 'many' must be a whole number from",
+        ),
+        ("cloud_type: local\nnamespaces: pid, time\n", "namespaces = 'pid, time' must be none, auto, or some of pid"),
+        (
+            "cloud_type: AmazonEC2\nsession_ends: soon\n",
+            "session_ends = 'soon' must be a time such as 2026-12-24T18:00",
+        ),
         ("cloud_type: local\nenabled: perhaps\n", "enabled = 'perhaps' must be yes, true, on, 1, no, false"),
     ],
 )

@@ -14,8 +14,9 @@ from cloudsched.clouds import ec2_settings
 from cloudsched.clouds.ec2 import EC2Cloud
 from cloudsched.clouds.ec2_instances import launch
 from cloudsched.clouds.ec2_settings import Settings
-from cloudsched.config import Global
+from cloudsched.config import Config, Global
 from cloudsched.config.clouds import HostSize, read_clouds
+from cloudsched.engine import adapters
 from cloudsched.errors import (
     BadRequirement,
     CloudError,
@@ -25,6 +26,7 @@ from cloudsched.errors import (
     QuotaExceeded,
     Transient,
 )
+from cloudsched.model.adapters import Expiring
 from cloudsched.model.clouds import BootOutcome, BootRequest, VMStatus
 from cloudsched.model.names import batch_of, unique_names
 from cloudsched.model.vms import VM
@@ -238,6 +240,15 @@ def test_slow_boots_are_starting_and_failed_ones_say_why(ec2: Endpoint) -> None:
     eventually(lambda: {vm.uid: vm.status for vm in cloud.vms()}["slow"] == VMStatus.RUNNING)
     assert cloud.destroy([seen["failed"].id])[0].error is None
     assert [vm.uid for vm in cloud.vms()] == ["slow"]
+
+
+def test_temporary_credentials_end_when_the_configuration_says_so(ec2: Endpoint, tmp_path: Path) -> None:
+    path = tmp_path / "cloud_resources.conf"
+    path.write_text(ec2.section("one", "session_ends = 2027-01-15T10:00:00+02:00") + ec2.section("two"))
+    sections, _ = read_clouds(path, Global(), HostSize(1, 1, 1))
+    found, _ = adapters.clouds(sections, Config(Global()), "inst")
+    ends = {name: each.credentials_expire_at() for name, each in found.items() if isinstance(each, Expiring)}
+    assert ends == {"one": 1_800_000_000.0, "two": None}
 
 
 def test_consoles_are_read(ec2: Endpoint) -> None:

@@ -149,6 +149,7 @@ def test_vms_that_come_up_and_never_join_are_given_up(site: Site, ec2: Endpoint)
     eventually(lambda: not live(ec2) & first, "it is given up", seconds=240)
     eventually(lambda: "not joined the batch system within 60 s." in site.ask("info", "GET", "/failures/vms")[1])
     assert IMAGE in site.said("cloud_status", "-w")
+    assert "Linux version" in site.get("/failures/vms.json")["vms"][-1]["console"], "what it wrote until then"
 
 
 def test_a_cloud_that_answers_with_500_or_not_at_all_costs_no_vm_and_nobody_else(site: Site, ec2: Endpoint) -> None:

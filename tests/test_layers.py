@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,3 +161,41 @@ def test_only_errors_and_enums_inherit(path: Path) -> None:
         if isinstance(node, ast.ClassDef):
             bases = {ast.unparse(base).partition("[")[0].rpartition(".")[2] for base in node.bases}
             assert bases <= allowed, f"{name(path)}:{node.lineno}: {node.name} inherits from {bases - allowed}"
+
+
+SDKS = ("boto3", "botocore", "openstack", "keystoneauth1", "htcondor2")
+LOADED = f"""
+import sys
+from pathlib import Path
+import admin_server, info_server, cloudsched.__main__, cloudsched.engine.scheduler
+from cloudsched.config import Config, Global, HostSize, read_clouds
+from cloudsched.engine import adapters
+path = Path(sys.argv[1])
+sections, _ = read_clouds(path, Global(state_dir=path.parent), HostSize(1, 1, 1))
+found, problems = adapters.clouds(sections, Config(global_=Global(state_dir=path.parent)), "inst")
+print(sorted(found), problems, *sorted(set({SDKS}) & sys.modules.keys()))
+"""
+SECTIONS = {
+    "local": "[a]\ncloud_type = local\n",
+    "ec2": "[b]\ncloud_type = AmazonEC2\nhost = http://127.0.0.1:9\nregions = r\naccess_key_id = k\nmemory = 1\n"
+    "secret_access_key = s\nsecurity_group = g\nvm_slots = 1\n",
+    "openstack": "[c]\ncloud_type = OpenStackNative\nauth_url = http://127.0.0.1:9/v3\nregions = r\nusername = u\n"
+    "password = p\ntenant_name = t\nvm_slots = 1\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "loaded"),
+    [
+        (["local"], "['a'] {}"),
+        (["local", "ec2"], "['a', 'b'] {} boto3 botocore"),
+        (["openstack"], "['c'] {} keystoneauth1 openstack"),
+    ],
+)
+def test_a_clouds_library_is_loaded_only_where_such_a_cloud_is_configured(
+    tmp_path: Path, kinds: list[str], loaded: str
+) -> None:
+    (tmp_path / "clouds.conf").write_text("".join(SECTIONS[kind] for kind in kinds))
+    command = [sys.executable, "-W", "ignore", "-c", LOADED, str(tmp_path / "clouds.conf")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, loaded), done.stderr

@@ -68,11 +68,14 @@ REFUSED = Trouble(TroubleKind.CREDENTIAL, CloudCall.LISTING, "mouse: no.\nGo.", 
 
 
 def test_how_clouds_answer_is_a_line_each() -> None:
-    shown = troubles.table([replace(MOUSE, trouble=REFUSED), RAT], {"rat-cloud": 1480000100.5})
+    shown = troubles.table(
+        [replace(MOUSE, trouble=REFUSED), RAT], {"rat-cloud": 1480000100.5}, {"rat-cloud": "limited: memory"}
+    )
     assert shown == (
         "CLOUD           STATE        SINCE                NEXT TRY             LAST GOOD            CAUSE\n"
         "mouse           refused      2016-11-24T15:06:40Z -                    -                    mouse: no.?Go.\n"
         "rat-cloud       ok           -                    -                    2016-11-24T15:08:20Z\n"
+        "\nrat-cloud: limited: memory\n"
     )
 
 

@@ -19,6 +19,7 @@ from urllib.parse import quote
 import databases
 
 from cloudsched import processes
+from cloudsched.clouds import local_directory, local_limits
 
 COMMANDS = Path(sys.executable).parent
 DEADLINE_SECONDS = 300.0
@@ -164,12 +165,14 @@ class Site:
         return [pid for pid, command in self.processes().items() if what in command]
 
     def clean_up(self) -> None:
-        """Leave no process behind."""
+        """Leave no process behind, and no control group of VMs that nobody has destroyed."""
         while found := self.processes():
             for pid in found:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.05)
+        for record in filter(None, map(local_directory.read, local_directory.directories(self.state / "vms"))):
+            local_limits.remove(record.groups)
         for scheduler in self._started:
             scheduler.communicate()
 

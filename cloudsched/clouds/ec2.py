@@ -131,6 +131,10 @@ class EC2Cloud:
                     return ""
                 raise
 
+    def credentials_expire_at(self) -> float | None:
+        """When temporary credentials end, as the configuration has it; others have no end that EC2 would tell."""
+        return self._settings.session_ends
+
     def _adopted(self, vm: VM, found: Instance | None) -> AdoptOutcome:
         if found is None:
             return AdoptOutcome(vm.uid, BadRequirement(f"{self._name}: there is no instance {vm.id!r} to take over."))

@@ -35,13 +35,17 @@ _ENDPOINTS: Mapping[str, _Endpoint] = {
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One EC2 cloud. `ca` is a file of certificates to trust, `spot` whether the kind sells spot instances."""
+    """One EC2 cloud. `ca` is a file of certificates to trust, `spot` whether the kind sells spot instances.
+
+    `session_ends` is when `session_token` ends, in Unix seconds: nobody but who has made it can tell.
+    """
 
     endpoint: str
     region: str
     access_key: str
     secret_key: str = field(repr=False)
     session_token: str = field(default="", repr=False)
+    session_ends: float | None = None
     key_name: str = ""
     security_groups: tuple[str, ...] = ()
     subnet: str = ""
@@ -60,6 +64,7 @@ def settings(section: CloudSection) -> Settings:
         access_key=given["access_key_id"],
         secret_key=given["secret_access_key"],
         session_token=given.get("session_token", ""),
+        session_ends=given.get("session_ends"),
         key_name=given.get("key_name", ""),
         security_groups=given["security_group"],
         subnet=given.get("subnet", ""),

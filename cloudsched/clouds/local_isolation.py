@@ -113,7 +113,8 @@ def _tried(names: Sequence[str]) -> str:
         )
     except (OSError, subprocess.TimeoutExpired) as ex:
         return str(ex)
-    return "" if done.returncode == 0 else done.stderr.decode("utf-8", "replace").strip()[:200] or "unshare failed"
+    said = done.stderr.decode("utf-8", "replace").strip().split("\n")[0]
+    return "" if done.returncode == 0 else said[:200] or "unshare failed"
 
 
 def _statement(asked: Isolation, found: Found, unshare: Sequence[str], without: Mapping[str, str]) -> str:
@@ -134,6 +135,7 @@ def _statement(asked: Isolation, found: Found, unshare: Sequence[str], without: 
 def _refused(refused: Mapping[str, str]) -> str:
     """What cannot be limited and why, each reason once."""
     reasons: dict[str, list[str]] = {}
-    for name, reason in refused.items():
-        reasons.setdefault(reason, []).append(WORDS[name])
+    for name, word in WORDS.items():
+        if name in refused:
+            reasons.setdefault(refused[name], []).append(word)
     return "; ".join(f"{', '.join(words)} ({reason})" for reason, words in reasons.items())

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cloudsched.config.kinds import BOOLEAN, COUNT, LIST, NAMESPACES, OFF_OR_SECONDS, TEXT, Kind, whole, word
+from cloudsched.config.kinds import BOOLEAN, COUNT, LIST, MOMENT, NAMESPACES, OFF_OR_SECONDS, TEXT, Kind, whole, word
 
 UNLIMITED = 1_000_000_000
 
@@ -110,6 +110,7 @@ CLOUD_OPTIONS: Mapping[str, Kind] = {
     "secret_access_key": TEXT,
     "secret_file": TEXT,
     "service_name": TEXT,
+    "session_ends": MOMENT,
     "session_token": TEXT,
     "subnet": TEXT,
     "temp_lease_storage": TEXT,

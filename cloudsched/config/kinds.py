@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,11 @@ def _namespaces(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def _moment(text: str) -> float:
+    found = datetime.fromisoformat(text)
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
 def _log_format(text: str) -> str:
     logging.Formatter(text)
     return text
@@ -193,4 +199,5 @@ LISTEN = Kind("an IP address, a host name or unix:PATH (the port has an option o
 FILE_MODE = Kind("three octal digits such as 0660", _file_mode)
 PEERS = Kind("a comma-separated list of IP addresses and the word unix", _peers)
 NAMESPACES = Kind("none, auto, or some of pid, ipc, net", _namespaces)
+MOMENT = Kind("a time such as 2026-12-24T18:00:00Z", _moment)
 LOG_FORMAT = Kind("a format of Python's logging module", _log_format)

@@ -1,4 +1,4 @@
-"""A gateway before Nova that forwards, and at a chosen moment of a boot calls what a test wants to happen then."""
+"""A gateway before Nova that forwards, and at a chosen moment of an exchange calls what a test wants to happen then."""
 
 from __future__ import annotations
 
@@ -12,29 +12,34 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Moment(Enum):
-    """A point of the exchange that makes a server."""
+    """A point of the exchange that makes or ends a server."""
 
     ASKED = auto()  # the request has come and is not passed on yet
-    MADE = auto()  # Nova has answered, the answer is not passed on yet
+    MADE = auto()  # Nova has done it and answered, the answer is not passed on yet
     ANSWERED = auto()  # the answer has been sent
 
 
 @dataclass
 class Gateway:
-    """Forwards to `port`; at `moment` of the next boot calls `event` once, and forwards nothing that was under way."""
+    """Forwards to `port`; at `moment` of the next exchange of `method` calls `event` once.
+
+    Then it forwards nothing that was under way. POST makes servers, DELETE ends them.
+    """
 
     port: int
     url: str = ""
     moment: Moment | None = None
+    method: str = "POST"
     event: Callable[[], None] = lambda: None
 
-    def at(self, moment: Moment, event: Callable[[], None]) -> None:
-        """Script the next boot."""
-        self.moment, self.event = moment, event
+    def at(self, moment: Moment, event: Callable[[], None], method: str = "POST") -> None:
+        """Script the next boot, or the next end."""
+        self.moment, self.event, self.method = moment, event, method
 
-    def reached(self, moment: Moment) -> bool:
+    def reached(self, moment: Moment, method: str, path: str) -> bool:
         """Whether this is the moment: then it has been, and is over."""
-        if self.moment is not moment:
+        about_servers = path.endswith("/servers") if method == "POST" else "/servers/" in path
+        if self.moment is not moment or method != self.method or not about_servers:
             return False
         self.moment = None
         self.event()
@@ -54,12 +59,11 @@ def before(port: int) -> Iterator[Gateway]:
 
         def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            boots = self.command == "POST" and self.path.endswith("/servers")
-            if boots and gateway.reached(Moment.ASKED):
+            if gateway.reached(Moment.ASKED, self.command, self.path):
                 self.close_connection = True
                 return
             status, headers, content = self.forwarded(body)
-            if boots and gateway.reached(Moment.MADE):
+            if gateway.reached(Moment.MADE, self.command, self.path):
                 self.close_connection = True
                 return
             self.send_response(status)
@@ -69,8 +73,7 @@ def before(port: int) -> Iterator[Gateway]:
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
-            if boots:
-                gateway.reached(Moment.ANSWERED)
+            gateway.reached(Moment.ANSWERED, self.command, self.path)
 
         def forwarded(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
             upstream = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=300)

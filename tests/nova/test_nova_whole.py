@@ -6,6 +6,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -143,4 +144,25 @@ def test_a_scheduler_killed_in_a_boot_leaves_one_server_for_each_vm(
     eventually(matched, "every VM is known with its server", SECONDS)
     names = [each.name for each in servers(nova_site)]
     assert sorted(names) == sorted(recorded), "the recorded VMs, once each"
+    killed(site)
+
+
+@pytest.mark.parametrize("moment", list(Moment))
+def test_a_scheduler_killed_in_a_destroy_leaves_no_server(
+    site: Site, front: Gateway, nova_site: Services, moment: Moment
+) -> None:
+    """What it was about to end, is ending or has ended is gone once the next one has carried out the verb."""
+    site.start()
+    site.submit("true", *ON_NOVA, count=2)
+    eventually(
+        lambda: all(vm.status == "Running" for vm in known(site).values()) and len(known(site)) == 2, "up", SECONDS
+    )
+    before = known(site).keys()
+    front.at(moment, lambda: killed(site), method="DELETE")
+    with ThreadPoolExecutor(1) as operator:
+        operator.submit(site.run, "cloud_admin", "-k", "-c", "nova", "-a")
+        eventually(lambda: not site.pids("cloud_scheduler"), "it is killed", SECONDS)
+    site.start()
+    eventually(lambda: not before & {each.name for each in servers(nova_site)}, "the verb is carried out", SECONDS)
+    eventually(lambda: not before & known(site).keys(), "and the state knows it", SECONDS)
     killed(site)
