@@ -8,18 +8,21 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from string import Formatter
 
-from cloudsched.client import Answer, Client
+from cloudsched.client import Answer, Ask, Client
 from cloudsched.config.load import Config
+from cloudsched.errors import BadRequest
 
-from . import adminlog, invocation
+from . import adminlog, invocation, patience
 from .invocation import Option
 
 _LEVELS = ("VERBOSE", "DEBUG", "WARNING", "ERROR", "INFO", "CRITICAL")
 _ROLES = ("reader", "operator", "admin")
+_STATES = ("running", "done", "failed")
+_LONGEST_WAIT = 300
 
 OPTIONS = (
     Option("-f", "--config-file", "FILE", "Read this configuration file"),
@@ -61,7 +64,19 @@ OPTIONS = (
     Option("", "--token-description", "TEXT", "Say what the new token is for"),
     Option("", "--token-list", "", "List the tokens, without their texts"),
     Option("", "--token-revoke", "ID", "Revoke a token, by the ID that the list shows"),
+    Option("", "--operations", "", "List what was asked: of a cloud (-c), a user (-u), in a --state; the last -b"),
+    Option("", "--operation", "ID", "Show one operation, target by target"),
+    Option("", "--state", "STATE", "Which operations to list [running, done, failed]", _STATES),
+    Option("", "--undo", "ID", "Have things as they were before an operation"),
+    Option("", "--partial", "", "Undo what can be undone where some of it cannot"),
     Option("-C", "--comment", "COM", "Why this is done; logged, and required where the site enforces comments"),
+    Option("", "--reason", "TEXT", "The same as -C"),
+    Option("", "--dry-run", "", "Show what would be done: VMs, running jobs hit, core-hours lost; do nothing"),
+    Option("", "--confirm", "COUNT", "Do it only if it hits just so many VMs, also where that needs a confirmation"),
+    Option("", "--preview", "ID", "Do it only if it would still do just what that preview told"),
+    Option("", "--wait", "SECONDS", "Wait so long for the outcome, 0 to 300"),
+    Option("", "--idempotency-key", "KEY", "Name this request: sent again under the same key it is not done again"),
+    Option("", "--json", "", "Print the answer's JSON"),
 )
 
 
@@ -209,6 +224,14 @@ CASES = (
     Case("journal", "cloud", "GET /clouds/{cloud}/journal limit={number}", "Showed the journal of cloud: {cloud}"),
     Case("journal", "user", "GET /users/{user}/journal limit={number}", "Showed the journal of user: {user}"),
     Case("journal", "", "GET /journal limit={number}", "Showed the journal."),
+    Case(
+        "operations",
+        "",
+        "GET /operations cloud={cloud} user={user} name={vm_id} state={state} limit={number}",
+        "Listed the operations.",
+    ),
+    Case("operation", "", "GET /operations/{operation}", "Showed operation {operation}."),
+    Case("undo", "", "POST /operations/{undo}/undo partial={partial}", "Undid operation {undo}."),
     Case("token_list", "", "GET /tokens", "Listed the tokens."),
     Case("token_revoke", "", "DELETE /tokens/{token_revoke}", "Revoked the token {token_revoke}."),
 )
@@ -228,6 +251,7 @@ ENFORCED = frozenset(
         "vm_allocation",
         "token_create",
         "token_revoke",
+        "undo",
     }
 )
 """The actions for which `admin_log_comments` demands a comment."""
@@ -250,18 +274,36 @@ def chosen(given: Mapping[str, str], comment_missing: bool) -> tuple[int, Case]:
     return refused, NOTHING
 
 
-def _perform(client: Client, case: Case, given: Mapping[str, str], log: logging.Logger) -> int:
+COMMON = ("reason={comment}", "dry_run={dry_run}", "confirm={confirm}", "preview={preview}")
+"""What every verb takes, where its option is given."""
+
+
+def _perform(client: Client, case: Case, given: Mapping[str, str], config: Config) -> Answer:
+    """Ask for what a case stands for, and print the answer."""
     method, path, *fields = case.request.split()
     path_segments = invocation.segments(path, given)
+    fields += () if method == "GET" else COMMON
     form = dict(field.format_map(given).partition("=")[::2] for field in fields if _is_given(field, given))
-    if case.before:
+    is_bare = "json" in given or "dry_run" in given
+    if case.before and not is_bare:
         print(case.before.format_map({**given, "url": client.url(path_segments)}))
-    answer = client.send(method, path_segments, form)
-    for line in _printed(case, answer):
+    verb = Ask(method, path_segments, form, as_json="json" in given)
+    verb = replace(verb, key=given.get("idempotency_key", verb.key))
+    answer = patience.ask(client, verb, _seconds(given), config.global_.verb_wait_seconds)
+    for line in [answer.text] if is_bare else _printed(case, answer):
         print(line)
     invocation.hint(answer)
-    _record(log, method, adminlog.one_line(case.log.format_map(given)), answer)
-    return int(answer.failed)
+    return answer
+
+
+def _seconds(given: Mapping[str, str]) -> int | None:
+    """How long to wait for the outcome, None where that is left to the daemon. Raises BadRequest."""
+    text = given.get("wait")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and int(text) <= _LONGEST_WAIT):
+        raise BadRequest(f"--wait takes a number of seconds from 0 to {_LONGEST_WAIT}, not {text!r}.", parameter="wait")
+    return int(text)
 
 
 def _is_given(field: str, given: Mapping[str, str]) -> bool:
@@ -278,11 +320,14 @@ def _printed(case: Case, answer: Answer) -> list[str]:
     return lines + [case.after] if case.after and not answer.failed else lines
 
 
-def _record(log: logging.Logger, method: str, what: str, answer: Answer) -> None:
+def _record(log: logging.Logger, case: Case, given: Mapping[str, str], answer: Answer) -> None:
+    what = adminlog.one_line(case.log.format_map(given))
     if answer.failed:
         log.error("%s Failed: %s %s", what, answer.status, adminlog.one_line(answer.text))
+    elif "dry_run" in given:
+        log.debug("Previewed: %s", what)
     else:
-        log.log(logging.DEBUG if method == "GET" else logging.INFO, "%s", what)
+        log.log(logging.DEBUG if case.request.startswith("GET") else logging.INFO, "%s", what)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -298,8 +343,9 @@ def _administer(given: Mapping[str, str]) -> int:
 
 
 def _decide(config: Config, given: Mapping[str, str], log: logging.Logger) -> int:
+    given = _spelt(given)
     enforced, comment = config.logging.admin_log_comments, given.get("comment", "")
-    refused, case = chosen(given, comment_missing=enforced and not comment)
+    refused, case = chosen(given, comment_missing=enforced and not comment and "dry_run" not in given)
     for _ in range(refused):
         print(NO_COMMENT)
         log.debug("Attempted to perform action without required comment.")
@@ -307,9 +353,18 @@ def _decide(config: Config, given: Mapping[str, str], log: logging.Logger) -> in
         print(case.say)
         log.debug("%s", case.say)
         return int(case is not NOTHING or refused > 0)
-    if enforced and case.action in ENFORCED:
+    if enforced and comment and case.action in ENFORCED:
         log.info("Comment: %s", adminlog.one_line(comment))
-    return _perform(invocation.connect("admin", config, given), case, given, log)
+    answer = _perform(invocation.connect("admin", config, given), case, given, config)
+    _record(log, case, given, answer)
+    return int(answer.failed)
+
+
+def _spelt(given: Mapping[str, str]) -> dict[str, str]:
+    """The options as requests spell them: flags as `true`, and one word for why."""
+    flags = {name: "true" for name in ("dry_run", "partial") if name in given}
+    why = {"comment": given["reason"]} if "reason" in given and "comment" not in given else {}
+    return {**given, **flags, **why}
 
 
 if __name__ == "__main__":

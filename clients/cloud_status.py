@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
 from cloudsched import __version__
-from cloudsched.client import Client
+from cloudsched.client import Ask, Client
 from cloudsched.config import files
 from cloudsched.config.load import COMMAND_LINE, Config
 from cloudsched.errors import BadRequest, ConfigError
@@ -25,7 +25,8 @@ OPTIONS = (
     Option("-c", "--cluster", "NAME", "Show one cluster, or limit -o and -u to it"),
     Option("-m", "--virtual-machines", "", "List all VMs"),
     Option("-n", "--vm-info", "ID", "Show one virtual machine, needs -c"),
-    Option("-j", "--json", "", "Show JSON: with -a, with -c, or with -c and -n"),
+    Option("-j", "", "", "Show JSON: with -a, with -c, or with -c and -n"),
+    Option("", "--json", "", "Show JSON, whatever is asked for"),
     Option("-d", "--developer-information", "", "Show developer information about cloud_scheduler"),
     Option(
         "-q",
@@ -114,7 +115,8 @@ ROWS: Sequence[tuple[str, str, Sequence[str]]] = (
 
 def chosen(given: Mapping[str, str]) -> Sequence[str]:
     """What `given` options ask for: the steps of the first row that fits."""
-    present = invocation.present(given)
+    # v1's -j is for some of them alone, and there --json is the same.
+    present = invocation.present({**given, **({"json": "yes"} if "j" in given else {})})
     return next(steps for needs, refuses, steps in ROWS if _fits(present, needs, refuses))
 
 
@@ -125,12 +127,15 @@ def _fits(present: frozenset[str], needs: str, refuses: str) -> bool:
 def _show(client: Client, steps: Sequence[str], given: Mapping[str, str]) -> Iterator[bool]:
     """Print each step; yields whether each request failed. Raises BadRequest for filters that are none."""
     narrowing = _narrowing(given)
+    as_json = "json" in given and any(step.startswith("/") for step in steps)
     for step in steps:
         if not step.startswith("/"):
-            print(step)
+            if not as_json:
+                print(step)
             continue
         path, _, query = step.partition("?")
-        answer = client.send("GET", invocation.segments(path, given), {**dict(parse_qsl(query)), **narrowing})
+        parameters = {**dict(parse_qsl(query)), **narrowing}
+        answer = client.ask(Ask("GET", invocation.segments(path, given), parameters, as_json=as_json))
         print(answer.text)
         invocation.hint(answer)
         yield answer.failed

@@ -10,6 +10,8 @@ import http.client
 import ipaddress
 import platform
 import socket
+import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +24,7 @@ from cloudsched.errors import BadRequest, CloudschedError
 
 CONNECT_SECONDS = 5.0
 TOKEN_VARIABLE = "CLOUDSCHED_TOKEN"
+UNKNOWN = "What was asked may still be done."
 _UNIX = "unix:"
 _ANY_ADDRESS = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}
 
@@ -80,6 +83,7 @@ class Answer:
 
     status: int
     text: str
+    location: str = ""
 
     @property
     def failed(self) -> bool:
@@ -93,13 +97,39 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """One request: `params` travel in the query of GET and DELETE, else as a form; `document` as JSON.
+
+    `key` names it to the daemon, which does it once however often it comes; reading needs none. `as_json` asks for the
+    answer's JSON form.
+    """
+
+    method: str
+    segments: Sequence[str]
+    params: Mapping[str, str] = field(default_factory=dict)
+    document: Mapping[str, Any] | None = None
+    as_json: bool = False
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def reads(self) -> bool:
+        """Whether it changes nothing."""
+        return self.method == "GET"
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
-    """Sends requests to one daemon for `program`, whose name appears in v1's complaint about a dead server."""
+    """Sends requests to one daemon for `program`, whose name appears in v1's complaint about a dead server.
+
+    A verb whose connection ends before its answer has come is sent again under its key after each of `pauses`, in
+    seconds: the daemon may have done it, and tells so.
+    """
 
     address: Address
     program: str
     token: str = field(default="", repr=False)
     timeout_seconds: float = 60.0
+    pauses: tuple[float, ...] = (0.2, 1.0, 3.0)
 
     def url(self, segments: Sequence[str]) -> str:
         """The URL of a path, each segment quoted with no safe characters; BadRequest for one no URL can hold."""
@@ -112,33 +142,49 @@ class Client:
         params: Mapping[str, str] | None = None,
         document: Mapping[str, Any] | None = None,
     ) -> Answer:
-        """One request: `params` travel in the query of GET and DELETE, else as a form; `document` as JSON.
+        """`ask`, for a request that needs nothing special."""
+        return self.ask(Ask(method, segments, params or {}, document))
+
+    def ask(self, ask: Ask) -> Answer:
+        """The answer to one request.
 
         Raises NoAnswer when no whole answer came within the timeouts, BadRequest for a name no URL can hold.
         """
-        values = {name: value.encode("utf-8", "surrogateescape") for name, value in (params or {}).items()}
-        in_query = method in ("GET", "DELETE")
-        request = requests.Request(
-            method,
-            self.url(segments),
-            headers=self._headers(),
+        lost, pauses = False, iter(() if ask.reads else self.pauses)
+        while True:
+            try:
+                return self._exchange(self._request(ask))
+            except (requests.ReadTimeout, TimeoutError) as ex:
+                raise NoAnswer(self._silent()) from ex
+            except (requests.RequestException, http.client.HTTPException, OSError, ValueError) as ex:
+                lost = lost or _is_cut(ex)
+                pause = next(pauses, None) if lost else None
+                if pause is None:
+                    raise NoAnswer(self._complaint(ex) + ("\n" + UNKNOWN if lost and not ask.reads else "")) from ex
+                time.sleep(pause)
+
+    def _request(self, ask: Ask) -> requests.PreparedRequest:
+        values = {name: value.encode("utf-8", "surrogateescape") for name, value in ask.params.items()}
+        in_query = ask.method in ("GET", "DELETE")
+        return requests.Request(
+            ask.method,
+            self.url(ask.segments),
+            headers=self._headers(ask),
             params=values if in_query else None,
             data=None if in_query else values,
-            json=document,
-        )
-        try:
-            return self._exchange(request.prepare())
-        except (requests.ReadTimeout, TimeoutError) as ex:
-            raise NoAnswer(self._silent()) from ex
-        except (requests.ConnectionError, http.client.HTTPException) as ex:
-            raise NoAnswer(self._refused()) from ex
-        except (requests.RequestException, ValueError) as ex:
-            raise NoAnswer(f"Unexpected error:  {type(ex)} {ex}\n{self._is_it_running()}") from ex
-        except OSError as ex:
-            raise NoAnswer(self._refused()) from ex
+            json=ask.document,
+        ).prepare()
 
-    def _headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+    def _headers(self, ask: Ask) -> dict[str, str]:
+        found = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        found |= {} if ask.reads else {"Idempotency-Key": ask.key}
+        return found | ({"Accept": "application/json"} if ask.as_json else {})
+
+    def _complaint(self, ex: Exception) -> str:
+        is_unreachable = isinstance(ex, (requests.ConnectionError, http.client.HTTPException))
+        if isinstance(ex, (requests.RequestException, ValueError)) and not is_unreachable:
+            return f"Unexpected error:  {type(ex)} {ex}\n{self._is_it_running()}"
+        return self._refused()
 
     def _exchange(self, request: requests.PreparedRequest) -> Answer:
         if self.address.socket_path:
@@ -147,7 +193,8 @@ class Client:
             session.trust_env = False
             timeouts = (CONNECT_SECONDS, self.timeout_seconds)
             reply = session.send(request, timeout=timeouts, allow_redirects=False)
-            return Answer(reply.status_code, reply.content.decode("utf-8", "replace"))
+            location = reply.headers.get("Location", "")
+            return Answer(reply.status_code, reply.content.decode("utf-8", "replace"), location)
 
     def _place(self) -> str:
         return self.address.host + (f" on port {self.address.port}" if self.address.port else "")
@@ -161,8 +208,17 @@ class Client:
     def _silent(self) -> str:
         return (
             f"{self.program}: no answer from cloud scheduler at {self._place()} within"
-            f" {self.timeout_seconds:g} seconds.\nWhat was asked may still be done."
+            f" {self.timeout_seconds:g} seconds.\n{UNKNOWN}"
         )
+
+
+def _is_cut(ex: BaseException | None) -> bool:
+    """Whether a connection ended that had been made: what was sent may have been heard."""
+    while ex is not None:
+        if isinstance(ex, (ConnectionResetError, BrokenPipeError, http.client.HTTPException)):
+            return True
+        ex = ex.__cause__ or ex.__context__
+    return False
 
 
 def _quoted(segment: str) -> str:
@@ -180,7 +236,8 @@ def _over_socket(path: str, request: requests.PreparedRequest, timeout_seconds: 
         connection.sock = channel
         connection.request(request.method or "GET", request.path_url, request.body, dict(request.headers))
         with connection.getresponse() as reply:
-            return Answer(reply.status, reply.read().decode("utf-8", "replace"))
+            location = reply.headers.get("Location", "")
+            return Answer(reply.status, reply.read().decode("utf-8", "replace"), location)
 
 
 def find_token(address: Address, listen: str, token_file: Path | None, env: Mapping[str, str]) -> str:

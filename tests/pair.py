@@ -38,8 +38,11 @@ class Pair:
 
 
 @contextmanager
-def serving(directory: Path, options: Mapping[str, str]) -> Iterator[Pair]:
-    """Serve the recorded state of the original until the block ends; `options` are of `[global]`."""
+def serving(directory: Path, options: Mapping[str, str], *, settles: bool = True) -> Iterator[Pair]:
+    """Serve the recorded state of the original until the block ends; `options` are of `[global]`.
+
+    Unless it `settles` wishes, the engine's place is held by somebody who does nothing.
+    """
     resources = directory / "cloud_resources.conf"
     resources.write_text(golden_state.golden().ini)
     overrides = {"state_dir": str(directory / "state"), "cloud_resource_config": str(resources), **options}
@@ -49,7 +52,8 @@ def serving(directory: Path, options: Mapping[str, str]) -> Iterator[Pair]:
         store = stack.enter_context(closing(Store.open(config.global_.database_url, config.global_.state_dir)))
         golden_state.load(store, int(time.time()))
         stack.enter_context(closing(place.hold(store)))
-        stack.enter_context(_settling(store))
+        if settles:
+            stack.enter_context(_settling(store))
         waiting = stack.enter_context(closing(cloudsched.admin.app.waiting_room(store, config)))
         admin = stack.enter_context(_served(cloudsched.admin.app.create_app(store, config, waiting)))
         info = stack.enter_context(_served(cloudsched.info.app.create_app(store, config)))

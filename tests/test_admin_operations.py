@@ -12,10 +12,12 @@ from typing import Any
 import databases
 import pytest
 from admin_bench import JSON, Bench, bench, failed, make_config, make_store
+from test_admin_previews import VERBS
 from wsgi import Client
 
 from cloudsched import admin as admin_daemon
 from cloudsched import info as info_daemon
+from cloudsched.config.options import Logging
 from cloudsched.model.access import Role
 from cloudsched.model.actions import Retire, SetCloud, SetVM
 from cloudsched.model.journal import Entry, EntryKind
@@ -415,3 +417,36 @@ def test_undo_takes_the_role_that_the_verb_took(admin: Bench) -> None:
     )
     mine = put(client, "/clouds/cheetah", allocations="3").json["id"]
     assert undo(client, mine).status_int in (200, 409)
+
+
+@pytest.fixture
+def demanding(tmp_path: Path) -> Iterator[tuple[Client, Store]]:
+    """A daemon of a site that demands a reason for every verb."""
+    with closing(make_store(tmp_path)) as store:
+        config = replace(make_config(tmp_path, verb_wait_seconds=0), logging=Logging(admin_log_comments=True))
+        yield Client(admin_daemon.create_app(store, config)), store
+
+
+@pytest.mark.parametrize(("method", "url", "given"), [*VERBS, ("POST", "/operations/1/undo", {})])
+def test_demanded_reason_is_demanded_of_every_verb(
+    demanding: tuple[Client, Store], method: str, url: str, given: dict[str, str]
+) -> None:
+    client, store = demanding
+    url = url.format(job="245.0", user="sharon")
+    for more in ({}, {"reason": " "}):
+        query = "?" + "&".join(f"{name}={value}" for name, value in more.items())
+        answer = client.request(url + query, method=method, headers=JSON, **({"POST": given} if given else {}))
+        assert (answer.status_int, answer.json["code"]) == (400, "missing-parameter")
+        assert answer.json["parameters"] == ["reason"]
+    with store.reading() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM operations").scalar() == 0
+
+
+def test_demanded_reason_lets_verbs_and_previews_pass_and_speaks_as_v1(demanding: tuple[Client, Store]) -> None:
+    client, _ = demanding
+    assert client.put("/clouds/mouse?action=disable").text == (
+        "Admin comments being enforced. Please use -C 'reason for command' when performing this option."
+    )
+    assert put(client, "/clouds/mouse", action="disable", dry_run="true").status_int == 200
+    assert put(client, "/clouds/mouse", action="disable", reason="storm").status_int == 202
+    assert client.get("/settings").status_int == 200

@@ -190,6 +190,14 @@ def test_unknown_things_warn_with_their_line(tmp_path: Path) -> None:
     assert config.global_.threads == 32
 
 
+def test_demanded_reasons_and_v1s_clients_are_at_odds(tmp_path: Path) -> None:
+    path = file(tmp_path, "[global]\nadmin_auth: none\n[logging]\nadmin_log_comments: yes\n")
+    (warning,) = load({}, {}, path).warnings
+    assert warning.startswith(f"{path}:4: [logging] admin_log_comments demands a reason for every verb,")
+    path.write_text("[logging]\nadmin_log_comments: yes\n")
+    assert load({}, {}, path).warnings == ()
+
+
 def test_ignored_option_warns_why(tmp_path: Path) -> None:
     config = loaded(tmp_path, "[global]\ngetclouds: true\n", CLOUDSCHED_GLOBAL_USE_PYOPENSSL="0")
     assert config.warnings == (

@@ -71,7 +71,7 @@ def load(overrides: Mapping[tuple[str, str], str], env: Mapping[str, str], path:
         JobDefaults(**values["job"]),
         Logging(**values["logging"]),
         sources=sources,
-        warnings=(*_unknown(env, file), *_ignored(given)),
+        warnings=(*_unknown(env, file), *_ignored(given), *_contradictions(values, sources)),
         path=Path(file.path) if path else None,
     )
     _check_listeners(config, given)
@@ -160,6 +160,17 @@ def _ignored(given: Mapping[tuple[str, str], _Given]) -> list[str]:
         for key, each in given.items()
         if OPTIONS[key].fate is Fate.IGNORED
     ]
+
+
+def _contradictions(values: Mapping[str, Any], sources: Mapping[tuple[str, str], str]) -> list[str]:
+    """Warnings about options that are right each and at odds with each other."""
+    if values["logging"].get("admin_log_comments") and values["global"].get("admin_auth") == "none":
+        return [
+            f"{sources['logging', 'admin_log_comments']}: [logging] admin_log_comments demands a reason for every verb,"
+            " and v1's own clients, for which admin_auth = none is meant, send none: all their verbs will be refused."
+            " Set CLOUDSCHED_LOGGING_ADMIN_LOG_COMMENTS=no for the daemons if they are used."
+        ]
+    return []
 
 
 def _check_listeners(config: Config, given: Mapping[tuple[str, str], _Given]) -> None:

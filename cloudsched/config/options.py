@@ -320,7 +320,9 @@ class Logging:
     )
     log_location: Path | None = _honoured(None, PATH)
     log_location_cloud_admin: Path | None = _honoured(None, PATH)
-    admin_log_comments: bool = _honoured(False, BOOLEAN)
+    admin_log_comments: bool = _changed(
+        False, BOOLEAN, "The admin daemon demands a reason for every verb too; v1's clients send none."
+    )
     log_stdout: bool = _honoured(False, BOOLEAN)
     log_syslog: bool = _honoured(False, BOOLEAN)
     log_max_size: int | None = _honoured(None, kinds.or_none(whole(1, unit="bytes")))
