@@ -110,12 +110,12 @@ class Client:
         params: Mapping[str, str] | None = None,
         document: Mapping[str, Any] | None = None,
     ) -> Answer:
-        """One request: `params` travel in the query of GET and DELETE, else as a form; `document` as JSON.
+        """One request: `document` as JSON; `params` in the query beside it and of GET and DELETE, else as a form.
 
         Raises NoAnswer when no whole answer came within the timeouts, BadRequest for a name no URL can hold.
         """
         values = {name: value.encode("utf-8", "surrogateescape") for name, value in (params or {}).items()}
-        in_query = method in ("GET", "DELETE")
+        in_query = method in ("GET", "DELETE") or document is not None
         request = requests.Request(
             method,
             self.url(segments),
