@@ -16,7 +16,7 @@ from cloudsched.client import Answer, Ask, Client
 from cloudsched.config.load import Config
 from cloudsched.errors import BadRequest
 
-from . import adminlog, invocation, patience
+from . import adminlog, definition, invocation, patience
 from .invocation import Option
 
 _LEVELS = ("VERBOSE", "DEBUG", "WARNING", "ERROR", "INFO", "CRITICAL")
@@ -57,6 +57,12 @@ OPTIONS = (
     Option(
         "", "--journal", "", "Show the journal: of all, a cloud (-c), a VM (-c -n) or a user (-u); the last -b entries"
     ),
+    Option("", "--cloud-put", "FILE", "Make a cloud, or replace its definition, by the JSON in FILE, or - for stdin"),
+    Option("", "--cloud-patch", "FILE", "Change parts of a cloud's definition by the JSON in FILE, or - for stdin"),
+    Option("", "--cloud-delete", "NAME", "Let a cloud that was made by API drain, and forget it"),
+    Option("", "--until", "TIME", "With -e or -d: when it ends by itself, e.g. 90m, 1d12h or 2026-01-31T12:00:00Z"),
+    Option("", "--retain", "NUM", "With -k or -o and -c: all but so many VMs; idle ones go first, then the newest"),
+    Option("", "--reason", "TEXT", "Why; kept in the journal. Of -e, -d, -v and the --cloud options"),
     Option("", "--token-create", "ROLE", "Make a token [reader, operator, admin] and print it, once", _ROLES),
     Option("", "--token-clouds", "NAMES", "Limit the new token to these clouds, separated by commas"),
     Option("", "--token-users", "NAMES", "Limit the new token to what is these users'"),
@@ -84,10 +90,10 @@ OPTIONS = (
 class Case:
     """What `action` does when the options in `needs` are given too: a request, or just a line to say.
 
-    `request` is method, path and form fields, of which those are sent whose option is given. `before` and `after` are
-    printed around the answer, `after` only when the verb is done; `silent` prints the answer only when it is not;
-    `replies` are printed for the answers `True` and anything else. `{option}` stands for an option's value, `{url}`
-    for the request's URL.
+    `request` is method, path and fields, of which those are sent whose option is given; `document` is the option that
+    names the file of a JSON body, which may name the cloud. `before` and `after` are printed around the answer, `after`
+    only when the verb is done; `silent` prints the answer only when it is not; `replies` are printed for the answers
+    `True` and anything else. `{option}` stands for an option's value, `{url}` for the request's URL.
     """
 
     action: str
@@ -98,20 +104,34 @@ class Case:
     before: str = ""
     after: str = ""
     silent: bool = False
+    document: str = ""
     replies: tuple[str, str] | None = None
 
 
 _VMS, _VM = "PUT /clouds/{cloud}/vms", "PUT /clouds/{cloud}/vms/{vm_id}"
+_DEFINE, _CHANGE = "PUT /clouds/{cloud} reason={reason}", "PATCH /clouds/{cloud} reason={reason}"
+_FOR_A_TIME = "until={until} reason={reason}"
 _VM_PROXIES, _JOB_PROXIES = "Refreshing VM proxies for user {user}.", "Refreshing Job proxies for user {user}."
 
 CASES = (
     Case("kill_vm", "cloud vm_id", f"{_VM} action=shutdown", "Shutting down VM: {vm_id} on: {cloud}"),
-    Case("kill_vm", "cloud all", f"{_VMS} action=shutdown count=all", "Shutting down all VMs on cloud: {cloud}"),
+    Case(
+        "kill_vm",
+        "cloud all",
+        f"{_VMS} action=shutdown count=all retain={{retain}}",
+        "Shutting down all VMs on cloud: {cloud}",
+    ),
     Case(
         "kill_vm",
         "cloud number",
-        f"{_VMS} action=shutdown count={{number}}",
+        f"{_VMS} action=shutdown count={{number}} retain={{retain}}",
         "Shutting down {number} VMs on cloud: {cloud}",
+    ),
+    Case(
+        "kill_vm",
+        "cloud retain",
+        f"{_VMS} action=shutdown retain={{retain}}",
+        "Shutting down all VMs but {retain} on cloud: {cloud}",
     ),
     Case(
         "kill_vm",
@@ -130,12 +150,23 @@ CASES = (
     Case("remove", "cloud", say="Must provide a -n [VM ID] or -a to remove all VMs on this cloud."),
     Case("remove", "", say="Must Provide the cloud name to remove VMs on and the VM ID or all flag."),
     Case("force_retire", "cloud vm_id", f"{_VM} action=force_retire", "Force retiring VM: {vm_id} on cloud: {cloud}"),
-    Case("force_retire", "cloud all", f"{_VMS} action=force_retire count=all", "Force retiring all VMs on: {cloud}"),
+    Case(
+        "force_retire",
+        "cloud all",
+        f"{_VMS} action=force_retire count=all retain={{retain}}",
+        "Force retiring all VMs on: {cloud}",
+    ),
     Case(
         "force_retire",
         "cloud number",
-        f"{_VMS} action=force_retire count={{number}}",
+        f"{_VMS} action=force_retire count={{number}} retain={{retain}}",
         "Force retiring {number} VMs, on cloud: {cloud}",
+    ),
+    Case(
+        "force_retire",
+        "cloud retain",
+        f"{_VMS} action=force_retire retain={{retain}}",
+        "Force retiring all VMs but {retain}, on cloud: {cloud}",
     ),
     Case(
         "force_retire",
@@ -153,8 +184,8 @@ CASES = (
     ),
     Case("reset_vm_state", "cloud", say="Must provide -n [VM ID] to reset state of VM."),
     Case("reset_vm_state", "", say="Must provide the cloud name and VM ID to reset override state on."),
-    Case("enable", "", "PUT /clouds/{enable} action=enable", "Cloud: {enable} enabled."),
-    Case("disable", "", "PUT /clouds/{disable} action=disable", "Cloud: {disable} disabled."),
+    Case("enable", "", f"PUT /clouds/{{enable}} action=enable {_FOR_A_TIME}", "Cloud: {enable} enabled."),
+    Case("disable", "", f"PUT /clouds/{{disable}} action=disable {_FOR_A_TIME}", "Cloud: {disable} disabled."),
     Case("reconfig", "", say="Reconfig Disabled - use 'quickrestart'"),
     Case(
         "reload_limits",
@@ -203,11 +234,14 @@ CASES = (
     Case(
         "vm_allocation",
         "cloud",
-        "PUT /clouds/{cloud} allocations={vm_allocation}",
+        "PUT /clouds/{cloud} allocations={vm_allocation} reason={reason}",
         "Attempting to adjust vm allocation on {cloud}. Target: {vm_allocation}",
         before="Adjusting vm_slots on {cloud} to {vm_allocation}",
     ),
     Case("vm_allocation", "", say="Change vm slot of cloud need '-c cloudname' for cloud to change allocation of"),
+    Case("cloud_put", "", _DEFINE, "Defined cloud: {cloud}", document="cloud_put"),
+    Case("cloud_patch", "", _CHANGE, "Changed the definition of cloud: {cloud}", document="cloud_patch"),
+    Case("cloud_delete", "", "DELETE /clouds/{cloud_delete} reason={reason}", "Deleting cloud: {cloud_delete}"),
     Case(
         "token_create",
         "",
@@ -249,6 +283,9 @@ ENFORCED = frozenset(
         "refresh_proxy",
         "quick_exit",
         "vm_allocation",
+        "cloud_put",
+        "cloud_patch",
+        "cloud_delete",
         "token_create",
         "token_revoke",
         "undo",
@@ -281,13 +318,16 @@ COMMON = ("reason={comment}", "dry_run={dry_run}", "confirm={confirm}", "preview
 def _perform(client: Client, case: Case, given: Mapping[str, str], config: Config) -> Answer:
     """Ask for what a case stands for, and print the answer."""
     method, path, *fields = case.request.split()
+    document = definition.read(given[case.document]) if case.document else None
+    if document is not None:
+        given = {**given, "cloud": definition.name(document, given.get("cloud"), given[case.document])}
     path_segments = invocation.segments(path, given)
     fields += () if method == "GET" else COMMON
     form = dict(field.format_map(given).partition("=")[::2] for field in fields if _is_given(field, given))
     is_bare = "json" in given or "dry_run" in given
     if case.before and not is_bare:
         print(case.before.format_map({**given, "url": client.url(path_segments)}))
-    verb = Ask(method, path_segments, form, as_json="json" in given)
+    verb = Ask(method, path_segments, form, document, as_json="json" in given)
     verb = replace(verb, key=given.get("idempotency_key", verb.key))
     answer = patience.ask(client, verb, _seconds(given), config.global_.verb_wait_seconds)
     for line in [answer.text] if is_bare else _printed(case, answer):

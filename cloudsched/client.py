@@ -98,7 +98,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request: `params` travel in the query of GET and DELETE, else as a form; `document` as JSON.
+    """One request: `document` travels as JSON, `params` in the query beside it, of GET and of DELETE, else as a form.
 
     `key` names it to the daemon, which does it once however often it comes; reading needs none. `as_json` asks for the
     answer's JSON form.
@@ -146,7 +146,8 @@ class Client:
         return self.ask(Ask(method, segments, params or {}, document))
 
     def ask(self, ask: Ask) -> Answer:
-        """The answer to one request.
+        """The answer to one request: its document as JSON; parameters beside it, of GET and DELETE in the query, else
+        as a form.
 
         Raises NoAnswer when no whole answer came within the timeouts, BadRequest for a name no URL can hold.
         """
@@ -165,7 +166,7 @@ class Client:
 
     def _request(self, ask: Ask) -> requests.PreparedRequest:
         values = {name: value.encode("utf-8", "surrogateescape") for name, value in ask.params.items()}
-        in_query = ask.method in ("GET", "DELETE")
+        in_query = ask.method in ("GET", "DELETE") or ask.document is not None
         return requests.Request(
             ask.method,
             self.url(ask.segments),

@@ -5,6 +5,7 @@
     ├── SubmitError            a submit description is wrong
     ├── DocumentError          a state document (dump) is wrong
     ├── BadRequest             a client's parameter is wrong
+    ├── BadDefinition          a client's definition of a cloud is wrong
     ├── NotFound               a cloud, VM, job, user or operation that is not there
     ├── Forbidden              whoever asks may not have this
     ├── Conflict               the thing is there but not in a state that allows this
@@ -30,6 +31,7 @@ An error knows no HTTP and no exit status: `web/errors.py` and the commands have
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -71,6 +73,15 @@ class BadRequest(CloudschedError):
         self.parameter = next(iter(self.parameters), "")
         self.code, self.v1_text = code, v1_text
         super().__init__(problem)
+
+
+class BadDefinition(CloudschedError):
+    """A client's definition of a cloud is wrong; `complaints` have level, code, field and problem each."""
+
+    def __init__(self, complaints: Sequence[Mapping[str, str]]) -> None:
+        self.complaints = tuple(complaints)
+        lines = [f"{each['level']}: {each['field']}: {each['problem']}" for each in complaints]
+        super().__init__("\n".join(lines))
 
 
 class NotFound(CloudschedError):

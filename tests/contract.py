@@ -74,7 +74,8 @@ class Contract:
         found = {each["name"]: self.resolve(each["schema"]) for each in every if each["in"] == "query"}
         body = self.resolve(operation.get("requestBody", {}))
         for media in body.get("content", {}).values():
-            found |= self.resolve(media["schema"])["properties"]
+            # What has no list of properties is a document and holds no parameters.
+            found |= self.resolve(media["schema"]).get("properties", {})
         return {name: self.resolve(schema) for name, schema in found.items()}
 
     def complaints(self, schema: Mapping[str, Any], value: Any) -> list[str]:

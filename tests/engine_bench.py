@@ -115,7 +115,7 @@ class World:
         endings = Endings(
             places, bans, 10, settings.call_timeout_seconds, lambda uid, seconds: held[0].hold_off(uid, seconds), _now
         )
-        reloads = Reloads(settings.user_limit_file, settings.target_cloud_alias_file, lambda: (), lambda *_: [])
+        reloads = Reloads(settings.user_limit_file, settings.target_cloud_alias_file, lambda: (), *[lambda *_: []] * 3)
         proxies = Proxies(self.store, settings, Renewal(settings))
         observer = Observer(proxies=proxies)
         orders = Orders(places, observer.settle_later)

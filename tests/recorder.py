@@ -56,7 +56,7 @@ def _handler(recorder: Recorder) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(recorder.body)
             self.close_connection = True
 
-        do_GET = do_PUT = do_POST = do_DELETE = answer
+        do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = answer
 
         def address_string(self) -> str:
             return "client"

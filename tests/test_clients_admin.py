@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from io import StringIO
+from pathlib import Path
 
 import pytest
 from cloudsched.clients import cloud_admin
@@ -26,6 +28,13 @@ ADMIN_CALLS = {
     "-x -c C -n V": ("PUT", VM, "action=reset_override_state"),
     "-e N": ("PUT", "/clouds/N", "action=enable"),
     "-d N": ("PUT", "/clouds/N", "action=disable"),
+    "-e N --until 90m --reason R": ("PUT", "/clouds/N", "action=enable&until=90m&reason=R"),
+    "-d N --until 90m": ("PUT", "/clouds/N", "action=disable&until=90m"),
+    "-k -c C --retain 2": ("PUT", VMS, "action=shutdown&retain=2"),
+    "-k -c C -a --retain 2": ("PUT", VMS, "action=shutdown&count=all&retain=2"),
+    "-k -c C -b 1 --retain 2": ("PUT", VMS, "action=shutdown&count=1&retain=2"),
+    "-o -c C --retain 0": ("PUT", VMS, "action=force_retire&retain=0"),
+    "--cloud-delete C --reason R": ("DELETE", "/clouds/C?reason=R", ""),
     "-j": ("GET", "/user-limits", ""),
     "-y": ("GET", "/cloud-aliases", ""),
     "--journal": ("GET", "/journal", ""),
@@ -78,6 +87,51 @@ def test_cloud_admin_sends_v1s_request_and_prints_the_body(
     assert admin(*line.split()) == 0
     assert server.requests == [ADMIN_CALLS[line]]
     assert capsys.readouterr() == (f"{BODY}\n", "")
+
+
+DOCUMENT = '{"name": "a/b", "cloud_type": "local", "regions": ["x"]}'
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("--cloud-put F", ("PUT", "/clouds/a%2Fb", DOCUMENT)),
+        ("--cloud-put F -c C --reason R", ("PUT", "/clouds/C?reason=R", DOCUMENT)),
+        ("--cloud-patch F", ("PATCH", "/clouds/a%2Fb", DOCUMENT)),
+        ("--cloud-put -", ("PUT", "/clouds/a%2Fb", DOCUMENT)),
+    ],
+)
+def test_definition_is_sent_as_json_of_a_file_or_of_standard_input(
+    line: str, expected: tuple[str, str, str], admin: Run, server: Recorder, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    (home / "F").write_text(DOCUMENT)
+    monkeypatch.chdir(home)
+    monkeypatch.setattr("sys.stdin", StringIO(DOCUMENT))
+    assert admin(*line.split()) == 0
+    assert server.requests == [expected]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "F: cannot be read: No such file or directory"),
+        (b"{", "F:1: this is not JSON: "),
+        (b"[1]", "F: this must be a JSON object of a cloud's options"),
+        (b'{"vm_slots": NaN}', "F: this is not JSON that can be sent"),
+        (b"\xff", "F: this is not UTF-8 text"),
+        (b"{}", 'F: it does not say which cloud: give it a "name", or say -c NAME'),
+        (b'{"name": 5}', "F: it does not say which cloud"),
+    ],
+)
+def test_definition_that_cannot_be_sent_is_told_in_a_sentence(
+    content: bytes | None, sentence: str, admin: Run, server: Recorder, capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    path = home / "F"
+    if content is not None:
+        path.write_bytes(content)
+    assert admin("--cloud-put", str(path)) == 1
+    assert sentence in capsys.readouterr().err
+    assert server.requests == []
 
 
 KILL, REMOVE = "Must Provide the cloud name to kill VMs on", "Must Provide the cloud name to remove VMs on"

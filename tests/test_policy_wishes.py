@@ -19,6 +19,7 @@ from cloudsched.model.actions import (
     Settle,
     SetVM,
 )
+from cloudsched.model.clouds import Request, Requested
 from cloudsched.model.jobs import JobOrder
 from cloudsched.model.wishes import Aspect, OutcomeState, Wish
 from cloudsched.policy import plan
@@ -31,6 +32,7 @@ def a_wish(aspect: Aspect, name: str = "one", value: Any = None, number: int = 7
 
 FAILED = OutcomeState.FAILED
 ENABLE = {"connection_problem": False, "errorconnect": None}
+DISABLED = Request(Requested.DISABLED, since=0)
 ASKED = "An operator asked for it."
 
 
@@ -39,7 +41,7 @@ ASKED = "An operator asked for it."
     [
         (
             a_wish(Aspect.ENABLED, "Mouse", False),
-            (SetCloud("mouse", {"enabled": False, **ENABLE}), Settle(7)),
+            (SetCloud("mouse", {"enabled": False, **ENABLE, "request": DISABLED}), Settle(7)),
         ),
         (a_wish(Aspect.ENABLED, "rat", True), (Settle(7, FAILED, {"error": "There is no cloud 'rat'."}),)),
         (

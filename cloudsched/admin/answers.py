@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any
 
 from cloudsched.admin import asking
 from cloudsched.admin.asking import Asked, Rules
@@ -42,6 +43,7 @@ def first_error(operation: Operation) -> str:
 class Wording:
     """The text of a settled verb and its statuses; a failure without a text of v1's shows its reason.
 
+    `statuses` are those of what is done, by the verb that it was found to be, where that is not `done_status`.
     `missing` has v1's sentence for what is not there, by its kind.
     """
 
@@ -49,6 +51,7 @@ class Wording:
     failed: Callable[[Operation], str] = first_error
     done_status: HTTPStatus = HTTPStatus.OK
     failed_status: HTTPStatus = HTTPStatus.CONFLICT
+    statuses: Mapping[str, HTTPStatus] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -66,6 +69,10 @@ class Answers:
     def read(self, req: Request, *declared: Parameter) -> Asked:
         """A verb as it is asked, with its own parameters and those of all verbs. Raises BadRequest."""
         return asking.read(req, self._rules, *declared)
+
+    def read_beside(self, req: Request, document: Mapping[str, Any]) -> Asked:
+        """The same of a verb whose body is a document."""
+        return asking.read_beside(req, self._rules, document)
 
     def give(
         self, req: Request, resp: Response, asked: Asked, wish: Callable[[By], Operation], wording: Wording
@@ -102,7 +109,7 @@ class Answers:
 
 
 def _done(req: Request, resp: Response, operation: Operation, wording: Wording) -> None:
-    resp.status = wording.done_status
+    resp.status = wording.statuses.get(operation.verb, wording.done_status)
     reply(req, resp, wording.done(operation), operation_document(operation))
 
 

@@ -28,7 +28,7 @@ def create_app(store: Store, config: Config, waiting: Waiting | None = None) -> 
     routes = {
         "/": root.Root(answers, foresights),
         "/settings": root.Settings(answers),
-        "/clouds/{cloud}": clouds.Cloud(answers),
+        "/clouds/{cloud}": clouds.Cloud(answers, settings),
         "/clouds/{cloud}/vms": vms.VMs(answers),
         "/clouds/{cloud}/vms/{vm}": vms.VM(answers),
         "/users/{user}": users.User(answers),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,13 +61,23 @@ class Asked:
 
 def read(req: Request, rules: Rules, *declared: Parameter) -> Asked:
     """A verb as it is asked. Raises BadRequest, also for want of a reason where the installation demands one."""
-    given = params.read(req, *declared, *PARAMETERS)
+    return _asked(req, rules, params.read(req, *declared, *PARAMETERS), {})
+
+
+def read_beside(req: Request, rules: Rules, document: Mapping[str, Any]) -> Asked:
+    """`read` for a verb whose body is a document: the parameters of all verbs are in the query beside it."""
+    return _asked(req, rules, params.read_query(req, *PARAMETERS), document)
+
+
+def _asked(req: Request, rules: Rules, given: dict[str, Any], document: Mapping[str, Any]) -> Asked:
     common = {each.name: given.pop(each.name, None) for each in PARAMETERS}
     reason, is_dry = common["reason"] or "", bool(common["dry_run"])
     if rules.reasons and not reason.strip() and not is_dry:
         problem = "The parameter 'reason' is missing: admin_log_comments is set, so every verb needs one."
         raise BadRequest(problem, parameter="reason", code="missing-parameter", v1_text=NO_REASON)
-    terms = Terms(is_dry, rules.guard_vms, common["confirm"], common["preview"] or "", _key(req, given, reason))
+    terms = Terms(
+        is_dry, rules.guard_vms, common["confirm"], common["preview"] or "", _key(req, {**given, **document}, reason)
+    )
     by = By(
         req.context.actor,
         req.context.request_id,
@@ -88,7 +99,8 @@ def _key(req: Request, given: dict[str, Any], reason: str) -> Key | None:
         problem = f"The header {KEY_HEADER} must be 1 to 200 printable ASCII characters without spaces."
         raise BadRequest(problem, parameter=KEY_HEADER)
     asked = {"method": req.method, "path": raw_path(req.env), "given": json.dumps(given, sort_keys=True, default=str)}
-    return Key.of(req.context.caller.name, found[1], {**asked, "reason": reason})
+    # The name, which is not kept, keeps whoever reads the digest from trying what a short secret in `given` may be.
+    return Key.of(req.context.caller.name, found[1], {**asked, "reason": reason, "name": found[1]})
 
 
 def _seen(if_match: str | None) -> frozenset[int] | None:

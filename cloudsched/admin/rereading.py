@@ -13,10 +13,10 @@ from typing import Any
 
 from cloudsched.config import Config, host_size, read_clouds
 from cloudsched.config import limits as files
-from cloudsched.engine import acts, inventory
+from cloudsched.engine import acts, definitions, inventory
 from cloudsched.errors import CloudschedError, ConfigError
 from cloudsched.model.allowance import beyond
-from cloudsched.model.clouds import Cloud
+from cloudsched.model.clouds import Cloud, Origin
 from cloudsched.model.wishes import Aspect
 from cloudsched.store import Writing, clouds, limits, vms
 from cloudsched.store.wishes import Foresight
@@ -65,10 +65,13 @@ def _clouds(writing: Writing, config: Config) -> Mapping[str, Any]:
     if settings.cloud_resource_config is None:
         return {}
     sections, _ = read_clouds(settings.cloud_resource_config, settings, host_size(settings.state_dir))
+    definitions.refuse_doubles(writing.connection, sections)
     before = clouds.all_clouds(writing.connection)
+    by_api = [cloud for cloud in before if cloud.origin is Origin.API]
     present = {cloud.name: cloud for cloud in before}
     with _on_trial(writing) as trial:
-        inventory.record_inventory(trial, [_usable(each.cloud, present.get(each.cloud.name)) for each in sections])
+        of_file = [_usable(each.cloud, present.get(each.cloud.name)) for each in sections]
+        inventory.record_inventory(trial, [*of_file, *by_api])
         after = clouds.all_clouds(trial.connection)
         there = vms.all_vms(trial.connection)
     going = [vm for cloud in after for vm in beyond(cloud, [vm for vm in there if vm.cloud == cloud.name])]

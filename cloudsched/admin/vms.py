@@ -5,14 +5,17 @@ Both spellings work: the wiki's POST force_retire and DELETE, and v1's PUT for e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
+from typing import Any
 
 from cloudsched.admin.answers import Answers, Wording, error_of, failures
 from cloudsched.admin.asking import Asked
 from cloudsched.errors import BadRequest
 from cloudsched.model.wishes import Aspect, Operation
+from cloudsched.policy.selection import beyond
 from cloudsched.render import verbs as texts
 from cloudsched.render.verbs import destroyed_lines, say
 from cloudsched.store import verbs
@@ -21,7 +24,10 @@ from cloudsched.web import Request, Response, params
 from cloudsched.web.operations import target_name
 from cloudsched.web.params import Parameter
 
+MOST_VMS = 2**31 - 1
+
 COUNT = Parameter("count", str)
+RETAIN = Parameter("retain", params.integer(0, MOST_VMS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +132,14 @@ def _count(verb: Several, text: str) -> int | None:
     raise BadRequest(problem, parameter="count", v1_text=say(verb.count_no_number, count=text))
 
 
+def _retained(verb: Several, given: Mapping[str, Any]) -> int | None:
+    """How many VMs shall stay, if that is what was said; where VMs are forgotten it means nothing."""
+    if "retain" in given and (verb.count_is_required or "count" in given):
+        other = "'action' remove" if verb.count_is_required else "'count'"
+        raise BadRequest(f"The parameter 'retain' does not go with {other}.", parameter="retain")
+    return given.get("retain")
+
+
 class VMs:
     """The VMs of a cloud; a missing `count` means all of them where the wiki says so (B-28)."""
 
@@ -134,7 +148,7 @@ class VMs:
 
     def on_put(self, req: Request, resp: Response, cloud: str) -> None:
         """PUT shutdown, force_retire or remove."""
-        asked = self._answers.read(req, _action(*SEVERAL), COUNT)
+        asked = self._answers.read(req, _action(*SEVERAL), COUNT, RETAIN)
         verb = SEVERAL[asked.given["action"]]
         if verb.count_is_required and "count" not in asked.given:
             raise BadRequest(
@@ -144,7 +158,7 @@ class VMs:
 
     def on_post(self, req: Request, resp: Response, cloud: str) -> None:
         """POST force_retire, as the wiki has it."""
-        asked = self._answers.read(req, _action(*POSTED), COUNT)
+        asked = self._answers.read(req, _action(*POSTED), COUNT, RETAIN)
         self._ask(req, resp, cloud, (asked, SEVERAL[asked.given["action"]]))
 
     def on_delete(self, req: Request, resp: Response, cloud: str) -> None:
@@ -153,13 +167,15 @@ class VMs:
 
     def _ask(self, req: Request, resp: Response, cloud: str, what: tuple[Asked, Several]) -> None:
         asked, verb = what
-        count = _count(verb, asked.given.get("count", "all"))
-        sentence = verb.no_cloud if count is None else verb.count_no_cloud
+        retain, count = _retained(verb, asked.given), _count(verb, asked.given.get("count", "all"))
+        number = count if retain is None else retain
+        which = count if retain is None else partial(beyond, retain=retain)
+        sentence = verb.no_cloud if number is None else verb.count_no_cloud
 
         def wish(by: By) -> Operation:
-            return verbs.wish_vms(self._answers.store, by, cloud, verb.aspect, count)
+            return verbs.wish_vms(self._answers.store, by, cloud, verb.aspect, which)
 
-        wording = replace(verb.wording(cloud, count), missing={"cloud": say(sentence, cloud=cloud)})
+        wording = replace(verb.wording(cloud, number), missing={"cloud": say(sentence, cloud=cloud)})
         self._answers.give(req, resp, asked, wish, wording)
 
 

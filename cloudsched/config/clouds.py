@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar, cast
 
 from cloudsched.config import ini
 from cloudsched.config.cloud_kinds import CLOUD_KINDS, CLOUD_OPTIONS, UNLIMITED, CloudKind
+from cloudsched.config.complaints import Complaint, error, errors, warning
 from cloudsched.config.files import exists
+from cloudsched.config.kinds import TEXT
 from cloudsched.config.options import Global
 from cloudsched.config.secrets import is_secret, masked
 from cloudsched.errors import ConfigError
@@ -93,11 +95,32 @@ def read_clouds(
     sections: list[CloudSection] = []
     warnings: list[str] = []
     for section in file.sections.values():
-        reader = _SectionReader(file, section)
+        reader = _of_file(file, section)
         cloud = _cloud(reader, settings, host, simulated)
-        sections.append(reader.section_of(replace(cloud, position=len(sections))))
-        warnings += reader.warnings()
+        lines = {option: entry.line for option, entry in file.entries(section.title).items()}
+        found = reader.section_of(replace(cloud, position=len(sections)))
+        sections.append(replace(found, section=section.title, path=file.path, line=section.line, lines=lines))
+        warnings += [
+            f"{file.path}:{lines[option]}: [{section.title}] {option} is not an option of clouds."
+            for option in section.entries
+            if option not in CLOUD_OPTIONS
+        ]
     return tuple(sections), tuple(warnings)
+
+
+def read_options(
+    name: str, options: Mapping[str, str], settings: Global, host: HostSize, *, simulated: bool = False
+) -> tuple[CloudSection, tuple[Complaint, ...]]:
+    """A cloud of options that come from no file, and all that is wrong with it; with an error it is unusable."""
+    reader = _Reader(name, options, options.__getitem__)
+    cloud = _cloud(reader, settings, host, simulated)
+    strange = [
+        error("unknown-option", option, f"{option} is not an option of clouds.")
+        for option in options
+        if option not in CLOUD_OPTIONS
+    ]
+    sentences = (replace(each, problem=f"{each.problem.rstrip('.')}.") for each in reader.complaints)
+    return replace(reader.section_of(cloud), section=name), (*sentences, *strange)
 
 
 def _check_names(file: ini.IniFile) -> None:
@@ -114,68 +137,66 @@ def _check_names(file: ini.IniFile) -> None:
         seen[name] = section
 
 
-class _SectionReader:
-    """Reads typed options of one section and collects what is wrong with it."""
+def _of_file(file: ini.IniFile, section: ini.Section) -> _Reader:
+    raw = {option: entry.raw for option, entry in file.entries(section.title).items()}
 
-    def __init__(self, file: ini.IniFile, section: ini.Section) -> None:
-        self.file, self.section = file, section
-        self.entries = file.entries(section.title)
-        self._problems: dict[str, str] = {}
-
-    def text(self, option: str) -> str:
+    def text(option: str) -> str:
         """The option as the adapter gets it; a `%(name)s` that names nothing stays as written (B-45)."""
         try:
-            return self.file.value(self.section.title, option)
+            return file.value(section.title, option)
         except ConfigError:
-            return self.entries[option].raw
+            return raw[option]
+
+    return _Reader(section.title, raw, text)
+
+
+class _Reader:
+    """Reads typed options of one cloud and collects what is wrong with it.
+
+    `raw` holds the options as written, `text` gives one as the adapter gets it.
+    """
+
+    def __init__(self, title: str, raw: Mapping[str, str], text: Callable[[str], str]) -> None:
+        self.title, self.raw, self.text = title, raw, text
+        self.complaints: list[Complaint] = []
+
+    def check(self) -> None:
+        """Complain of every option whose text is wrong, also of those that only an adapter reads."""
+        for option in self.raw:
+            kind, text = CLOUD_OPTIONS.get(option, TEXT), self.text(option)
+            try:
+                kind.read(text)
+            except ValueError:
+                problem = f"{option} = {masked(text[:80])!r} must be {kind.accepts}"
+                self.complaints.append(error("bad-value", option, problem))
 
     def get(self, option: str, default: T) -> T:
-        """The option's value, or the default where it is missing or wrong; a wrong one is a problem."""
-        if option not in self.entries:
+        """The option's value, or the default where it is missing or wrong."""
+        if option not in self.raw:
             return default
-        kind, text = CLOUD_OPTIONS[option], self.text(option)
         try:
-            return cast(T, kind.read(text))
+            return cast(T, CLOUD_OPTIONS[option].read(self.text(option)))
         except ValueError:
-            self._problems[option] = f"{option} = {text[:80]!r} must be {kind.accepts}"
             return default
-
-    def problems(self) -> list[str]:
-        """What is wrong with the options that we know, also with those that only an adapter reads."""
-        for option in self.entries:
-            if option in CLOUD_OPTIONS:
-                self.get(option, None)
-        return [self._problems[option] for option in self.entries if option in self._problems]
 
     def section_of(self, cloud: Cloud) -> CloudSection:
-        secret = {option for option in self.entries if is_secret(option)}
         return CloudSection(
             cloud,
-            settings={option: self.text(option) for option in self.entries if option not in secret},
-            secrets={option: self.text(option) for option in self.entries if option in secret},
-            section=self.section.title,
-            path=self.file.path,
-            line=self.section.line,
-            lines={option: entry.line for option, entry in self.entries.items()},
+            settings={option: self.text(option) for option in self.raw if not is_secret(option)},
+            secrets={option: self.text(option) for option in self.raw if is_secret(option)},
         )
 
     def shown(self) -> dict[str, str]:
-        return {option: masked(each.raw) for option, each in self.entries.items() if not is_secret(option)}
-
-    def warnings(self) -> list[str]:
-        unknown = [option for option in self.section.entries if option not in CLOUD_OPTIONS]
-        return [
-            f"{self.file.path}:{self.entries[option].line}: [{self.section.title}] {option} is not an option of clouds."
-            for option in unknown
-        ]
+        return {option: masked(text) for option, text in self.raw.items() if not is_secret(option)}
 
 
-def _cloud(reader: _SectionReader, settings: Global, host: HostSize, simulated: bool) -> Cloud:
+def _cloud(reader: _Reader, settings: Global, host: HostSize, simulated: bool) -> Cloud:
+    reader.check()
     cloud_type = reader.get("cloud_type", "")
     kind = CLOUD_KINDS.get(cloud_type.lower(), CloudKind())
     local = cloud_type.lower() == "local"
     cloud = Cloud(
-        name=reader.section.title.lower(),
+        name=reader.title.lower(),
         cloud_type=cloud_type,
         network_address=masked(kind.fixed_address or reader.get(kind.address or "host", "")),
         vm_slots=reader.get("vm_slots", host.cores if local else 0),
@@ -185,31 +206,57 @@ def _cloud(reader: _SectionReader, settings: Global, host: HostSize, simulated: 
         max_vm_mem=reader.get("max_vm_mem", -1),
         network_pools=reader.get("networks", ()),
         priority=reader.get("priority", 0),
-        keep_alive=min(reader.get("vm_keep_alive", 0), settings.max_keepalive),
+        keep_alive=_keep_alive(reader, settings),
         boot_timeout=reader.get("boot_timeout", settings.vm_start_running_timeout),
         connection_fail_disable_time=settings.connection_fail_disable_time,
         tenant=reader.get("tenant_name", None) if cloud_type.lower() == "openstacknative" else None,
         options=reader.shown(),
         enabled=reader.get("enabled", False),
     )
-    problems = [*_kind_problems(cloud_type, reader, simulated), *reader.problems()]
-    return replace(cloud, enabled=False, unusable="; ".join(problems)) if problems else cloud
+    reader.complaints[:0] = _kind_complaints(cloud_type, reader.raw, simulated)
+    problem = _summary(errors(reader.complaints))
+    return replace(cloud, enabled=False, unusable=problem) if problem else cloud
 
 
-def _kind_problems(cloud_type: str, reader: _SectionReader, simulated: bool) -> list[str]:
+def _keep_alive(reader: _Reader, settings: Global) -> int:
+    seconds: int = reader.get("vm_keep_alive", 0)
+    if seconds > settings.max_keepalive:
+        problem = f"vm_keep_alive is longer than max_keepalive and counts as {settings.max_keepalive // 60} minutes."
+        reader.complaints.append(warning("reduced", "vm_keep_alive", problem))
+    return min(seconds, settings.max_keepalive)
+
+
+def _kind_complaints(cloud_type: str, given: Mapping[str, str], simulated: bool) -> list[Complaint]:
     kind = CLOUD_KINDS.get(cloud_type.lower())
     if kind is None:
-        return [f"cloud_type {cloud_type or '(missing)'} is not known; available are {_available()}"]
-    problems = []
+        problem = f"cloud_type {cloud_type or '(missing)'} is not known; available are {_available()}"
+        return [error("unknown-kind", "cloud_type", problem)]
+    found = []
     if not kind.built and not simulated:
-        problems.append(f"cloud_type {cloud_type} has no adapter; available are {_available()}")
-    missing = sorted(kind.required - reader.entries.keys())
-    if missing:
-        problems.append(f"missing: {', '.join(missing)}")
-    if kind.alternatives and not any(each <= reader.entries.keys() for each in kind.alternatives):
+        problem = f"cloud_type {cloud_type} has no adapter; available are {_available()}"
+        found.append(error("no-adapter", "cloud_type", problem))
+    found += [error(_MISSING, option, f"{option} is missing") for option in sorted(kind.required - given.keys())]
+    if kind.alternatives and not any(each <= given.keys() for each in kind.alternatives):
         sets = (", ".join(sorted(each)) for each in kind.alternatives)
-        problems.append(f"incomplete login; accepted are: {'; or '.join(sets)}")
-    return problems
+        problem = f"incomplete login; accepted are: {'; or '.join(sets)}"
+        found.append(error("incomplete-login", _lacking(kind, given), problem))
+    return found
+
+
+_MISSING = "missing-option"
+
+
+def _lacking(kind: CloudKind, given: Mapping[str, str]) -> str:
+    """The first option that the login lacks of which most is there."""
+    nearest = max(kind.alternatives, key=lambda each: (len(each & given.keys()), -len(each)))
+    return min(nearest - given.keys())
+
+
+def _summary(found: Sequence[Complaint]) -> str:
+    """Why a cloud cannot be used, in one line; empty where nothing stands against it."""
+    missing = ", ".join(each.field for each in found if each.code == _MISSING)
+    texts = (f"missing: {missing}" if each.code == _MISSING else each.problem for each in found)
+    return "; ".join(dict.fromkeys(texts))
 
 
 def _available() -> str:

@@ -6,8 +6,9 @@ record to follow up and never a VM that nobody knows (DESIGN 2).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cloudsched.engine import acts
 from cloudsched.engine.boots import Boots
@@ -82,7 +83,15 @@ def _set_cloud(snapshot: Snapshot, action: actions.SetCloud) -> Entry:
     cloud = next(each for each in snapshot.clouds if each.name == action.name)
     before = {name: getattr(cloud, name) for name in action.fields}
     verb = _SWITCHED[action.fields.get("enabled")]
-    return acts.of_cloud(verb, action.name, action.reason, **acts.changed(before, dict(action.fields)))
+    changed = acts.changed(_flat(before), _flat(action.fields))
+    return acts.of_cloud(verb, action.name, action.reason, **changed)
+
+
+def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields as the journal has them: of a request, which names people, only until when it holds."""
+    flat = {name: value for name, value in fields.items() if name != "request"}
+    request = fields.get("request")
+    return flat if request is None else flat | {"until": request.until}
 
 
 def _of(kind: type[T], plan: actions.Plan) -> list[T]:

@@ -1,43 +1,54 @@
 """Clouds from the configuration into the state: at the start and at a reconfig, in one transaction.
 
-What the configuration says and what operators asked for are merged here, once: a lasting wish wins over the file, a
-quota wish only as long as the file still says what it said when the wish was made (DESIGN 7).
+What the file and the definitions by API say, and what operators asked for, are merged here, once: a lasting wish wins
+over a definition, a quota wish only as long as that still says what it said when the wish was made (DESIGN 7).
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from cloudsched.engine import acts
 from cloudsched.engine.troubles import is_refused, relieved
 from cloudsched.model.adapters import CloudAdapter, Enforcing
-from cloudsched.model.clouds import Cloud
+from cloudsched.model.clouds import Cloud, Origin
 from cloudsched.model.journal import Entry
 from cloudsched.model.metrics import STATE, UNKNOWN, Key
 from cloudsched.model.wishes import Aspect, Wish
+from cloudsched.policy.requests import is_enabled_by
 from cloudsched.store import Writing, clouds, limits, operations, tallies, vms
 from cloudsched.store.wants import configured_slots
 
 log = logging.getLogger("cloudscheduler")
 
-_OWN = ("failed_images", "connection_problem", "errorconnect", "stale", "last_error", "trouble")
-COMPARED = tuple(each.name for each in fields(Cloud) if each.name not in (*_OWN, "options", "position"))
+_OWN = ("failed_images", "connection_problem", "errorconnect", "stale", "last_error", "trouble", "request")
+COMPARED = tuple(each.name for each in fields(Cloud) if each.name not in (*_OWN, "options", "position", "origin"))
 """The fields of a cloud that the configuration decides."""
 
 _CONFIGURED = "The configuration says so."
 
 
-def record_inventory(writing: Writing, configured: Sequence[Cloud]) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The one cloud whose definition somebody has just changed, and the `fields` that this sets by the way."""
+
+    name: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+def record_inventory(writing: Writing, configured: Sequence[Cloud], asked_for: Asked | None = None) -> list[str]:
     """Make the configured clouds the state's; returns what changed, as sentences.
 
-    A cloud that is no longer configured stays, disabled and `removed`, as long as it has VMs.
+    A cloud that is no longer configured stays, disabled and `removed`, as long as it has VMs. Unless somebody has
+    `asked_for` just one, the configuration has been read anew, which is an act of ours.
     """
     present = {cloud.name: cloud for cloud in clouds.all_clouds(writing.connection)}
-    asked = _asked(operations.lasting(writing.connection))
-    wanted = [_merged(cloud, present.get(cloud.name), asked) for cloud in configured]
+    merge = _Merge({(w.name, w.aspect): w for w in operations.lasting(writing.connection)}, int(time.time()), asked_for)
+    wanted = [merge.merged(cloud, present.get(cloud.name)) for cloud in configured]
     names = {cloud.name for cloud in wanted}
     with_vms = {vm.cloud for vm in vms.all_vms(writing.connection)}
     leaving = [
@@ -45,16 +56,17 @@ def record_inventory(writing: Writing, configured: Sequence[Cloud]) -> list[str]
         for cloud in present.values()
         if cloud.name not in names and cloud.name in with_vms
     ]
-    acts.record(writing, *_acts(present, [*wanted, *leaving]))
+    if asked_for is None:
+        acts.record(writing, *_acts(present, [*wanted, *leaving]))
     clouds.record_clouds(writing, [*wanted, *leaving])
     return list(_changes(present, wanted, leaving))
 
 
 def forget_drained(writing: Writing) -> None:
-    """Delete removed clouds whose last VM is gone."""
+    """Delete clouds removed from the file whose last VM is gone; one made by API goes with the wish for it."""
     with_vms = {vm.cloud for vm in vms.all_vms(writing.connection)}
     present = clouds.all_clouds(writing.connection)
-    kept = [cloud for cloud in present if not cloud.removed or cloud.name in with_vms]
+    kept = [c for c in present if not c.removed or c.name in with_vms or c.origin is Origin.API]
     if len(kept) < len(present):
         drained = sorted({cloud.name for cloud in present} - {cloud.name for cloud in kept})
         acts.record(writing, *(acts.of_cloud("remove", name, "Its last VM is gone.") for name in drained))
@@ -83,23 +95,34 @@ def record_enforced(writing: Writing, adapters: Mapping[str, CloudAdapter]) -> N
         limits.record_setting(writing, limits.ENFORCED, enforced)
 
 
-def _asked(lasting: Iterable[Wish]) -> Mapping[tuple[str, Aspect], Wish]:
-    return {(wish.name, wish.aspect): wish for wish in lasting if wish.kind == "cloud"}
+@dataclass(frozen=True, slots=True)
+class _Merge:
+    """What operators asked for, by cloud and aspect, over what the definitions say."""
 
+    wishes: Mapping[tuple[str, Aspect], Wish]
+    now: int
+    asked_for: Asked | None
 
-def _merged(cloud: Cloud, present: Cloud | None, asked: Mapping[tuple[str, Aspect], Wish]) -> Cloud:
-    if present is not None:
-        enabled = cloud.enabled if present.removed or present.unusable is not None else present.enabled
-        # Whoever mended the credentials has the configuration read again: then they are tried.
-        own = {name: getattr(present, name) for name in _OWN} | (relieved(present) if is_refused(present) else {})
-        cloud = replace(cloud, **{"enabled": enabled, **own})
-    wish = asked.get((cloud.name, Aspect.ENABLED))
-    if wish is not None:
-        cloud = replace(cloud, enabled=bool(wish.value))
-    quota = asked.get((cloud.name, Aspect.VM_SLOTS))
-    if quota is not None and _is_in_force(quota, cloud, present):
-        cloud = replace(cloud, vm_slots=quota.value["slots"])
-    return cloud if cloud.unusable is None else replace(cloud, enabled=False)
+    def merged(self, cloud: Cloud, present: Cloud | None) -> Cloud:
+        """The cloud as it shall be in the state."""
+        if present is not None:
+            was_there = not present.removed and present.unusable is None
+            own = {name: getattr(present, name) for name in _OWN}
+            own |= relieved(present) if self._is_tried(present) else {}
+            cloud = replace(cloud, **{"enabled": present.enabled if was_there else cloud.enabled, **own})
+        wish = self.wishes.get((cloud.name, Aspect.ENABLED))
+        if wish is not None:
+            cloud = replace(cloud, enabled=is_enabled_by(wish, self.now))
+        quota = self.wishes.get((cloud.name, Aspect.VM_SLOTS))
+        if quota is not None and _is_in_force(quota, cloud, present):
+            cloud = replace(cloud, vm_slots=quota.value["slots"])
+        if self.asked_for is not None and self.asked_for.name == cloud.name:
+            cloud = replace(cloud, **self.asked_for.fields)
+        return replace(cloud, enabled=False) if cloud.unusable is not None or cloud.removed else cloud
+
+    def _is_tried(self, present: Cloud) -> bool:
+        """Whoever mended the credentials has the definition read again: then they are tried."""
+        return is_refused(present) and (self.asked_for is None or self.asked_for.name == present.name)
 
 
 def _is_in_force(quota: Wish, cloud: Cloud, present: Cloud | None) -> bool:

@@ -28,12 +28,17 @@ Detail = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Reloads:
-    """`reread` gives the configured clouds anew; `install` records them and exchanges the adapters."""
+    """`reread` gives the configured clouds anew; `install` records them and exchanges the adapters.
+
+    `define` and `delete` do so for one cloud that is made by API.
+    """
 
     user_limit_file: Path | None
     cloud_alias_file: Path | None
     reread: Callable[[], tuple[CloudSection, ...]]
     install: Callable[[Writing, tuple[CloudSection, ...]], list[str]]
+    define: Callable[[Writing, str], Detail]
+    delete: Callable[[Writing, str], None]
 
     def apply(self, writing: Writing, action: Reload, now: int) -> None:
         """Do what was asked and settle the wish."""
@@ -52,7 +57,18 @@ class Reloads:
             Aspect.CLOUD_ALIASES: self._cloud_aliases,
             Aspect.LOG_LEVEL: self._log_level,
             Aspect.QUICK_EXIT: self._quick_exit,
+            Aspect.DEFINE: self._define,
+            Aspect.DELETE: self._delete,
         }
+
+    def _define(self, writing: Writing, action: Reload) -> Detail:
+        log.info("Cloud %s is defined by API.", action.value)
+        return self.define(writing, action.value)
+
+    def _delete(self, writing: Writing, action: Reload) -> Detail:
+        self.delete(writing, action.value)
+        log.info("Cloud %s is deleted.", action.value)
+        return {}
 
     def _reconfig(self, writing: Writing, _action: Reload) -> Detail:
         changes = self.install(writing, self.reread())

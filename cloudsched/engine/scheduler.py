@@ -18,7 +18,7 @@ from cloudsched import __version__
 from cloudsched.config.clouds import CloudSection, host_size, read_clouds
 from cloudsched.config.limits import read_banned_images
 from cloudsched.config.load import Config
-from cloudsched.engine import acts, adapters
+from cloudsched.engine import acts, adapters, definitions
 from cloudsched.engine.apply import Apply
 from cloudsched.engine.bans import Bans
 from cloudsched.engine.boots import Boots
@@ -26,7 +26,7 @@ from cloudsched.engine.calls import Calls
 from cloudsched.engine.contexts import Contexts
 from cloudsched.engine.endings import Endings
 from cloudsched.engine.htcondor import HTCondor
-from cloudsched.engine.inventory import record_enforced, record_inventory
+from cloudsched.engine.inventory import Asked, record_enforced, record_inventory
 from cloudsched.engine.loop import Engine, Stages
 from cloudsched.engine.observe import CREDENTIALS, CREDENTIALS_SECONDS, PROXY_POLLS, Observer
 from cloudsched.engine.orders import Orders
@@ -37,10 +37,10 @@ from cloudsched.engine.reloads import Reloads
 from cloudsched.engine.renewal import Renewal
 from cloudsched.engine.simulation import Simulation
 from cloudsched.engine.troubles import poll_name
-from cloudsched.errors import CloudschedError, StateError
+from cloudsched.errors import CloudschedError, ConfigError, StateError
 from cloudsched.model.actions import Destroy, Reload
 from cloudsched.model.adapters import CloudAdapter, Expiring
-from cloudsched.model.clouds import Cloud
+from cloudsched.model.clouds import Origin
 from cloudsched.model.journal import Entry
 from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM
@@ -83,7 +83,10 @@ class Scheduler:
             self._hold_off,
             _now,
         )
-        self._reloads = Reloads(settings.user_limit_file, settings.target_cloud_alias_file, self._reread, self._install)
+        self._configured: tuple[CloudSection, ...] = ()
+        self._definitions = definitions.Reader(settings, host_size(settings.state_dir), options.simulate)
+        files = (settings.user_limit_file, settings.target_cloud_alias_file)
+        self._reloads = Reloads(*files, self._reread, self._reconfigure, self._define, self._delete)
         self._polls = Polls(self._wake.set, config.global_.poll_timeout_seconds)
         self._calls = Calls(self._wake.set)
         self._installation = ""
@@ -104,7 +107,8 @@ class Scheduler:
             for name, value in settings.items():
                 limits.record_setting(writing, name, value)
             self._installation = installation(writing, self._config.global_.state_dir)
-            self._install(writing, self._config.clouds)
+            self._configured = definitions.without_doubles(writing.connection, self._config.clouds)
+            self._install(writing)
         self._read_files()
         self._batch.start(self._polls.hurry)
 
@@ -215,17 +219,44 @@ class Scheduler:
             log.warning("%s", warning)
         return sections
 
-    def _install(self, writing: Writing, sections: tuple[CloudSection, ...]) -> list[str]:
-        """Record the clouds and exchange the adapters; returns what changed."""
-        recorded = clouds.all_clouds(writing.connection)
+    def _reconfigure(self, writing: Writing, configured: tuple[CloudSection, ...]) -> list[str]:
+        """Take the file's clouds as they are now; returns what changed. Raises ConfigError."""
+        definitions.refuse_doubles(writing.connection, configured)
+        self._configured = configured
+        return self._install(writing)
+
+    def _define(self, writing: Writing, name: str) -> dict[str, Any]:
+        """Take one cloud's definition by API. Raises ConfigError when no adapter can be made of it."""
+        made = definitions.find(writing.connection, name)
+        changes = self._install(writing, definitions.asked(made))
+        problem = clouds.find(writing.connection, name).unusable
+        if problem is not None:
+            raise ConfigError(f"Cloud {name!r} is defined so, and cannot be used: {problem}")
+        return {"changes": changes, "warnings": [dict(each) for each in made.warnings]}
+
+    def _delete(self, writing: Writing, name: str) -> None:
+        """Forget a cloud that was made by API, and what was released on it."""
+        left = [vm for vm in vms.all_vms(writing.connection) if vm.cloud == name]
+        vms.forget(writing, [vm.uid for vm in left])
+        self._install(writing, Asked(name), without=name)
+
+    def _install(self, writing: Writing, asked_for: Asked | None = None, without: str = "") -> list[str]:
+        """Record the clouds and exchange the adapters; returns what changed.
+
+        Where just one definition is `asked_for`, the adapters of the others stay; `without` is a name to leave out.
+        """
+        recorded, configured = clouds.all_clouds(writing.connection), self._configured
+        made = self._definitions.sections(writing.connection, len(configured))
+        sections = (*configured, *(section for section in made if section.cloud.name != without))
         if self._played:
-            configured = [section.cloud for section in sections]
+            of_file = [section.cloud for section in configured]
             if recorded and not self._config.global_.cloud_resource_config:
-                configured = [cloud for cloud in recorded if not cloud.removed]
-            changes = record_inventory(writing, configured)
+                of_file = [cloud for cloud in recorded if not cloud.removed and cloud.origin is Origin.FILE]
+            by_api = [section.cloud for section in sections[len(configured) :]]
+            changes = record_inventory(writing, [*of_file, *by_api], asked_for)
             found = self._played.clouds(each for each in clouds.all_clouds(writing.connection) if not each.unusable)
         else:
-            found, changes = self._install_real(writing, sections, recorded)
+            found, changes = self._install_real(writing, sections, asked_for)
         self._places.replace(found)
         due = self._all_polls(found)
         self._polls.replace(due)
@@ -233,23 +264,28 @@ class Scheduler:
         return changes
 
     def _install_real(
-        self, writing: Writing, sections: tuple[CloudSection, ...], recorded: list[Cloud]
+        self, writing: Writing, sections: tuple[CloudSection, ...], asked_for: Asked | None
     ) -> tuple[Mapping[str, CloudAdapter], list[str]]:
         """Make the adapters; a cloud whose adapter cannot be made is unusable, and listed with the reason.
 
         A cloud that drains without being configured any more is reached by the adapter it had, or by its record: the
         state knows no credentials.
         """
+        recorded = clouds.all_clouds(writing.connection)
         names = {section.cloud.name for section in sections}
         draining = [CloudSection(cloud, cloud.options) for cloud in recorded if cloud.name not in names]
-        found, problems = adapters.clouds((*sections, *draining), self._config, self._installation)
-        had = ((section.cloud.name, self._places.cloud(section.cloud.name)) for section in draining)
+        kept = [] if asked_for is None else [each for each in sections if each.cloud.name != asked_for.name]
+        fresh = [each for each in (*sections, *draining) if each not in kept]
+        found, problems = adapters.clouds(fresh, self._config, self._installation)
+        had = ((section.cloud.name, self._places.cloud(section.cloud.name)) for section in (*kept, *draining))
         found |= {name: adapter for name, adapter in had if adapter is not None}
+        known = {cloud.name: cloud.unusable for cloud in recorded if cloud.unusable}
+        problems |= {each.cloud.name: known[each.cloud.name] for each in kept if each.cloud.name in known}
         configured = [
             replace(section.cloud, unusable=problems.get(section.cloud.name, section.cloud.unusable))
             for section in sections
         ]
-        changes = record_inventory(writing, configured)
+        changes = record_inventory(writing, configured, asked_for)
         record_enforced(writing, found)
         present = {cloud.name for cloud in clouds.all_clouds(writing.connection)}
         return {name: adapter for name, adapter in found.items() if name in present}, changes

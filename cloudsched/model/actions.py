@@ -61,7 +61,8 @@ class SetVM:
 
 @dataclass(frozen=True, slots=True)
 class SetCloud:
-    """Change the effective state of a cloud: `enabled`, `vm_slots`, `connection_problem`, `errorconnect`, `trouble`.
+    """Change the effective state of a cloud: `enabled`, `vm_slots`, `connection_problem`, `errorconnect`, `trouble`,
+    `request`, `removed`.
 
     `reason` says why, where nobody asked for it.
     """
@@ -98,7 +99,9 @@ class OrderJobs:
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """Re-read a file: `what` is the wish's aspect (reconfig, user_limits, cloud_aliases) or a setting to apply."""
+    """Re-read a file: `what` is the wish's aspect (reconfig, user_limits, cloud_aliases), a setting to apply, or what
+    becomes of the cloud `value` that was made by API (define, delete).
+    """
 
     what: str
     value: Any = None

@@ -5,8 +5,49 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from cloudsched.model.troubles import Trouble
+
+
+class Origin(StrEnum):
+    """Where a cloud's definition is kept."""
+
+    FILE = "file"
+    API = "api"
+
+
+class Requested(StrEnum):
+    """What somebody may want of a cloud."""
+
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+    DRAINED = "drained"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What somebody last asked of a cloud as a whole; times are Unix seconds.
+
+    With `until` it ends by itself, and `then` is wanted again. `reached_at`: since when it is so, None while it is not.
+    """
+
+    requested: Requested
+    since: int
+    by: str = ""
+    reason: str = ""
+    until: int | None = None
+    then: Requested | None = None
+    reached_at: int | None = None
+
+
+def to_request(values: Mapping[str, Any] | None) -> Request | None:
+    """A request of its JSON object."""
+    if values is None:
+        return None
+    then = values["then"]
+    words = {"requested": Requested(values["requested"]), "then": Requested(then) if then else None}
+    return Request(**{**values, **words})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +84,13 @@ class Cloud:
     stale: bool = False
     last_error: str = ""
     trouble: Trouble | None = None
+    origin: Origin = Origin.FILE
+    request: Request | None = None
     """`position` is the order in the file; `unusable` the reason why this section cannot work (kind not built,
     option missing): such a cloud is listed and never enabled. `removed` clouds are no longer configured and drain.
     `stale`: the last poll failed, with `last_error`; what is shown is the last good observation.
-    `trouble`: what stands against asking the cloud for more, None while it answers as it should."""
+    `trouble`: what stands against asking the cloud for more, None while it answers as it should.
+    `request`: what was asked of it as a whole, None where nobody has asked for anything."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,8 @@ class Snapshot:
 
     `vms` are in creation order and leave released ones out. `jobs_known` and `machines_known` are false until the first
     successful poll: nothing is retired on account of a queue nobody has read (PARITY 9.2). `stale_clouds` are those
-    whose last poll failed. `in_flight` are uids a boot or destroy call is running for.
+    whose last poll failed. `in_flight` are uids a boot or destroy call is running for, `released_on` the clouds with
+    released VMs.
     """
 
     index: int
@@ -73,3 +74,4 @@ class Snapshot:
     machines_known: bool = False
     stale_clouds: frozenset[str] = frozenset()
     in_flight: frozenset[str] = frozenset()
+    released_on: frozenset[str] = frozenset()

@@ -11,8 +11,10 @@ from typing import Any
 class Aspect(StrEnum):
     """What a wish is about. The lasting ones hold until a newer wish for the same thing."""
 
-    ENABLED = "enabled"  # cloud; value: bool; lasting
+    ENABLED = "enabled"  # cloud; value: bool, or {"enabled": bool, "until": Unix s, "then": bool}; lasting
     VM_SLOTS = "vm_slots"  # cloud; value {"slots": int, "file": int}; lasting while the file still says `file`
+    DEFINE = "define"  # cloud made by API; value {"options": ..., "secrets": ..., ...}, secret; lasting
+    DELETE = "delete"  # cloud made by API: let it drain, then forget it; lasting
     SHUTDOWN = "shutdown"  # vm
     RETIRE = "retire"  # vm
     RESET = "reset"  # vm: back to automatic control
@@ -30,21 +32,25 @@ class Aspect(StrEnum):
     VM_PROXY = "vm_proxy"  # user
 
 
-LASTING = frozenset({Aspect.ENABLED, Aspect.VM_SLOTS, Aspect.RELEASED})
+LASTING = frozenset({Aspect.ENABLED, Aspect.VM_SLOTS, Aspect.DEFINE, Aspect.DELETE, Aspect.RELEASED})
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """One thing asked for one target: `kind` is cloud, vm, job, user or scheduler; `name` its name, uid or id."""
+    """One thing asked for one target: `kind` is cloud, vm, job, user or scheduler; `name` its name, uid or id.
+
+    `actor` asked for it. A `value` may hold what must not be shown.
+    """
 
     id: int
     operation: int
     kind: str
     name: str
     aspect: Aspect
-    value: Any = None
+    value: Any = field(default=None, repr=False)
     made_at: int = 0
     reason: str = ""
+    actor: str = ""
 
 
 class OutcomeState(StrEnum):

@@ -3,6 +3,7 @@
 `plan` is the whole of it. Its stages, in order:
 
     wishes         what operators and users asked for; nothing later contradicts it
+    requests       what was asked of a cloud for a time that is over; whether it is as it was asked to be
     connection     clouds that do not answer are disabled, later tried again
     registration   what the batch system's slots tell about VMs
     retirement     VMs that failed or finished, quota cuts, removed clouds, idle VMs

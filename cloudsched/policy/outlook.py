@@ -17,6 +17,7 @@ from cloudsched.policy.foresight import foresee
 from cloudsched.policy.machines import slots_by_vm
 from cloudsched.policy.placement import Survey
 from cloudsched.policy.registration import registrations
+from cloudsched.policy.requests import arrivals, overdue
 from cloudsched.policy.retirement import drains, endings, unneeded
 from cloudsched.policy.schedule import explanations, schedules
 from cloudsched.policy.supply import Supply, supply
@@ -52,7 +53,9 @@ def look(snapshot: Snapshot, settings: Global, defaults: JobDefaults) -> Outlook
 
     slots = slots_by_vm(snapshot)
     then(wishes(snapshot))
+    then(overdue(snapshot))
     then(connections(snapshot, settings))
+    then(arrivals(snapshot))
     then(registrations(snapshot, slots))
     then(endings(snapshot, settings, slots))
     then(drains(snapshot, slots))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from cloudsched.config.options import Global
 from cloudsched.model.actions import Action, Destroy, Drop, Plan, Retire
 from cloudsched.model.allowance import beyond
-from cloudsched.model.clouds import Cloud
+from cloudsched.model.clouds import Cloud, Origin
 from cloudsched.model.jobs import Machine
 from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM, is_retiring
@@ -81,7 +81,8 @@ def drains(snapshot: Snapshot, slots: Slots) -> Plan:
 
 def _why(cloud: Cloud) -> str:
     if cloud.removed:
-        return f"Cloud {cloud.name} is no longer configured."
+        why = "is being deleted" if cloud.origin is Origin.API else "is no longer configured"
+        return f"Cloud {cloud.name} {why}."
     return f"Cloud {cloud.name} has no allowance for it any more."
 
 

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cloudsched.model.actions import Action, Destroy, OrderJobs, Plan, Reload, Renew, Retire, SetCloud, Settle, SetVM
-from cloudsched.model.clouds import Cloud
+from cloudsched.model.clouds import Cloud, Request, Requested
 from cloudsched.model.jobs import JobOrder
 from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM, is_retiring
 from cloudsched.model.wishes import Aspect, OutcomeState, Wish
 from cloudsched.policy.foresight import foresee
+from cloudsched.policy.requests import request_of
 
 
 def wishes(snapshot: Snapshot) -> Plan:
@@ -42,10 +43,12 @@ def _about_cloud(answer: Callable[[Cloud, Wish], Plan]) -> Callable[[Snapshot, W
 
 
 def _enabled(cloud: Cloud, wish: Wish) -> Plan:
-    if wish.value and cloud.unusable is not None:
+    request = request_of(wish)
+    enabled = request.requested is Requested.ENABLED
+    if enabled and cloud.unusable is not None:
         return _failed(wish, f"Cloud {cloud.name!r} cannot be used: {cloud.unusable}")
-    fields: dict[str, Any] = {"enabled": bool(wish.value), "connection_problem": False, "errorconnect": None}
-    if wish.value:
+    fields: dict[str, Any] = {"enabled": enabled, "connection_problem": False, "errorconnect": None, "request": request}
+    if enabled:
         # Whoever enables a cloud in trouble wants it tried now.
         fields["trouble"] = None
     return SetCloud(cloud.name, fields), Settle(wish.id)
@@ -56,6 +59,28 @@ def _vm_slots(cloud: Cloud, wish: Wish) -> Plan:
     if slots < 0:
         return _failed(wish, f"A cloud's VM slots must be 0 or more, not {slots}.")
     return SetCloud(cloud.name, {"vm_slots": slots}), Settle(wish.id)
+
+
+def _define(snapshot: Snapshot, wish: Wish) -> Plan:
+    return (Reload(wish.aspect.value, wish.name, wish=wish.id),)
+
+
+def _delete(snapshot: Snapshot, wish: Wish) -> Plan:
+    """A cloud drains, keeps its place until nothing is left on it, and goes.
+
+    VMs that were released keep it too, as nobody would know them again; but not one that cannot be listed any more.
+    """
+    cloud = next((each for each in snapshot.clouds if each.name == wish.name), None)
+    if cloud is None:
+        return (Reload(wish.aspect.value, wish.name, wish=wish.id),)
+    is_listed = cloud.unusable is None and not cloud.stale and not cloud.connection_problem
+    is_empty = all(vm.cloud != cloud.name for vm in snapshot.vms)
+    if is_empty and not (is_listed and cloud.name in snapshot.released_on):
+        return (Reload(wish.aspect.value, wish.name, wish=wish.id),)
+    if cloud.removed:
+        return ()
+    request = Request(Requested.DRAINED, since=wish.made_at, by=wish.actor, reason=wish.reason)
+    return (SetCloud(cloud.name, {"removed": True, "enabled": False, "request": request}),)
 
 
 def _about_vm(answer: Callable[[VM, Wish], Plan]) -> Callable[[Snapshot, Wish], Plan]:
@@ -118,6 +143,8 @@ def _renew(snapshot: Snapshot, wish: Wish) -> Plan:
 _ANSWERS: Mapping[Aspect, Callable[[Snapshot, Wish], Plan]] = {
     Aspect.ENABLED: _about_cloud(_enabled),
     Aspect.VM_SLOTS: _about_cloud(_vm_slots),
+    Aspect.DEFINE: _define,
+    Aspect.DELETE: _delete,
     Aspect.SHUTDOWN: _about_vm(_shutdown),
     Aspect.RETIRE: _about_vm(_retire),
     Aspect.RESET: _about_vm(_reset),

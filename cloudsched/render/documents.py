@@ -15,7 +15,7 @@ from cloudsched.model.failures import VMFailure
 from cloudsched.model.jobs import SHAPE_FIELDS, Job, Machine
 from cloudsched.model.snapshot import Heartbeat
 from cloudsched.model.vms import VM
-from cloudsched.render import failures, heartbeats, jobs, troubles, vms
+from cloudsched.render import failures, heartbeats, jobs, requests, troubles, vms
 from cloudsched.render.failures import Reasons
 from cloudsched.render.fleet import CloudVMs, Fleet, remaining
 from cloudsched.render.shares import Shares
@@ -37,7 +37,7 @@ _CLOUD_KEYS = (
     *("name", "network_address", "cloud_type", "cpu_cores", "max_vm_mem", "enabled", "boot_timeout"),
     *("connection_fail_disable_time", "connection_problem", "errorconnect", "network_pools"),
 )
-_OUR_CLOUD_KEYS = ("priority", "keep_alive", "unusable", "removed", "failed_images", "stale", "last_error")
+_OUR_CLOUD_KEYS = ("priority", "keep_alive", "unusable", "removed", "failed_images", "stale", "last_error", "origin")
 
 _JOB_KEYS = (
     *("id", "cluster_id", "proc_id", "priority", "job_status", "status", "override_status", "block_time", "banned"),
@@ -94,7 +94,7 @@ def _cloud(each: CloudVMs) -> Document:
     if configured.cloud_type.lower() == "openstacknative":
         document["tenant"] = configured.tenant
     document |= {key: getattr(configured, key) for key in _OUR_CLOUD_KEYS}
-    return document | {"health": troubles.health(configured.trouble)}
+    return document | {"health": troubles.health(configured.trouble), "fleet": requests.fleet(each)}
 
 
 def pool(fleet: Fleet, cloud_text: Callable[[CloudVMs], str] = cloud) -> str:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from cloudsched.model.clouds import Cloud
+from cloudsched.model.clouds import Cloud, Origin
 from cloudsched.model.vms import VM
 
 
@@ -86,8 +86,13 @@ def fleet_of(clouds: Iterable[CloudVMs]) -> Fleet:
     every = sorted(clouds, key=lambda each: each.cloud.position)
     return Fleet(
         active=tuple(each for each in every if not each.cloud.removed),
-        removed=tuple(each for each in every if each.cloud.removed and each.retired),
+        removed=tuple(each for each in every if each.cloud.removed and (each.retired or _is_by_api(each.cloud))),
     )
+
+
+def _is_by_api(cloud: Cloud) -> bool:
+    """One of these is there until the wish to delete it is done; of the others nothing is left to show."""
+    return cloud.origin is Origin.API
 
 
 def cloud_vms(cloud: Cloud, unsorted: Iterable[VM]) -> CloudVMs:

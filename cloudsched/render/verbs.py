@@ -6,7 +6,7 @@ Whether a sentence stands for success or failure, and its status code, is the ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from cloudsched.render.cells import cell
 
@@ -52,6 +52,13 @@ RESET_NO_VM = "Could not find VM ID {vm}."
 RESET_NO_CLOUD = "Could not find Cloud {cloud}."
 
 # ours
+DEFINED = {
+    "create": "Cloud: {cloud} created.",
+    "replace": "Cloud: {cloud} replaced.",
+    "change": "Cloud: {cloud} changed.",
+}
+DEFINED_ALREADY = "Cloud: {cloud} is defined so already. Nothing to do."
+DELETED = "Cloud: {cloud} deleted."
 ACCEPTED = "Accepted, see /operations/{operation}."
 UNDONE = "Operation {operation} is undone for {targets} target(s), by operation {undo}."
 SUBMITTED = "{jobs} job(s) submitted to cluster {cluster}."
@@ -60,6 +67,12 @@ SUBMITTED = "{jobs} job(s) submitted to cluster {cluster}."
 def say(template: str, **values: object) -> str:
     """A template with its values filled in; control characters in a value become `?`."""
     return template.format(**{name: cell(value) for name, value in values.items()})
+
+
+def defined(cloud: str, verb: str, warnings: Iterable[Mapping[str, str]]) -> str:
+    """That a cloud is defined as asked, and a line for each thing to beware of."""
+    lines = [f"{each['level']}: {each['field']}: {each['problem']}" for each in warnings]
+    return "\n".join([say(DEFINED[verb], cloud=cloud), *map(cell, lines)])
 
 
 def destroyed_lines(outcomes: Sequence[tuple[str, bool]]) -> str:

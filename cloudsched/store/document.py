@@ -22,7 +22,7 @@ from cloudsched.model.jobs import PROXY_FIELDS, SHAPE_FIELDS, Job, JobStatus, Ma
 from cloudsched.model.snapshot import Heartbeat, Polled
 from cloudsched.model.vms import VM
 from cloudsched.model.wishes import Aspect, Outcome
-from cloudsched.store import tables
+from cloudsched.store import tables, wish_values
 from cloudsched.store.fitting import fits, words
 from cloudsched.store.jobs import to_shape
 from cloudsched.store.journal import Ends
@@ -163,36 +163,9 @@ class _Counter:
     value: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Slots:
-    slots: int
-    file: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Submit:
-    submit: str | None
-    initialdir: str
-    owner: str
-
-
-_WISH_VALUES: Mapping[Aspect, Any] = {
-    Aspect.ENABLED: bool,
-    Aspect.VM_SLOTS: _Slots,
-    Aspect.SUBMIT: _Submit,
-    Aspect.LOG_LEVEL: str,
-    Aspect.QUICK_EXIT: bool,
-}
-
-
 def _cloud_problem(values: Mapping[str, Any]) -> str:
     name = values["name"]
     return "" if name == name.lower() else f"the name of a cloud is lower case, not {name!r}"
-
-
-def _wish_problem(values: Mapping[str, Any]) -> str:
-    hint = _WISH_VALUES.get(values["aspect"], Any)
-    return "" if fits(values.get("value"), hint) else f"the 'value' of {values['aspect']!r} must be {words(hint)}"
 
 
 def _queued_problem(values: Mapping[str, Any]) -> str:
@@ -268,7 +241,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind("machine", Machine, tables.machines, "name"),
     Kind("operation", _Operation, tables.operations, "id"),
-    Kind("wish", _Wish, tables.wishes, "id", renamed={"target": "kind"}, problem=_wish_problem),
+    Kind("wish", _Wish, tables.wishes, "id", renamed={"target": "kind"}, problem=wish_values.problem),
     Kind("outcome", Outcome, tables.outcomes, "wish"),
     Kind("idempotency_key", Kept, tables.idempotency_keys, "id"),
     Kind("token", Token, tables.tokens, "id"),

@@ -36,7 +36,8 @@ _FINISHED = (JobStatus.REMOVED, JobStatus.COMPLETE)
 def dump(store: Store, out: IO[str], *, with_secrets: bool, version: str, now: int) -> None:
     """Write the whole state, of one index, to `out`; `version` is this program's, `now` in Unix seconds.
 
-    Without secrets the environments of queued jobs, the texts of submits and the digests of tokens are left out.
+    Without secrets the environments of queued jobs, the texts of submits, the credentials of clouds and the digests of
+    tokens are left out.
     Raises StateUnavailable.
     """
     with store.reading() as connection:
@@ -121,16 +122,19 @@ def _without_environment(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "spec": {**spec, "environment": None} if spec.get("environment") else spec}
 
 
-def _without_submit(row: Mapping[str, Any]) -> dict[str, Any]:
-    is_submit = row["aspect"] == Aspect.SUBMIT
-    return {**row, "value": {**row["value"], "submit": None} if is_submit else row["value"]}
+def _without_value(row: Mapping[str, Any]) -> dict[str, Any]:
+    name = _SECRET_VALUES.get(row["aspect"])
+    return {**row, "value": {**row["value"], name: None} if name and row["value"][name] else row["value"]}
 
 
 def _without_digest(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "digest": None}
 
 
-_LEAVE_OUT = {"queued_job": _without_environment, "wish": _without_submit, "token": _without_digest}
+_SECRET_VALUES: Mapping[str, str] = {Aspect.SUBMIT: "submit", Aspect.DEFINE: "secrets"}
+"""Where the values of wishes hold secrets."""
+
+_LEAVE_OUT = {"queued_job": _without_environment, "wish": _without_value, "token": _without_digest}
 
 
 def _check(lines: Iterable[str], path: str, checked: IO[str]) -> tuple[dict[str, int], int]:

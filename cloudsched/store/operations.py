@@ -16,7 +16,11 @@ from cloudsched.model.wishes import LASTING, Aspect, Operation, Outcome, Outcome
 from cloudsched.store import journal, tables
 from cloudsched.store.connect import Store, Writing
 
-_WISH_COLUMNS = [tables.wishes.c[name] for name in Wish.__dataclass_fields__]
+_ACTOR = select(tables.operations.c.actor).where(tables.operations.c.id == tables.wishes.c.operation)
+_WISH_COLUMNS = [
+    *(tables.wishes.c[name] for name in Wish.__dataclass_fields__ if name != "actor"),
+    _ACTOR.scalar_subquery().label("actor"),
+]
 
 
 def read(store: Store, operation: int) -> Operation:
@@ -145,7 +149,8 @@ def _wishes(connection: Connection, query: Select[Any]) -> list[Wish]:
 
 
 def _wish(row: Any) -> Wish:
-    return Wish(row.id, row.operation, row.kind, row.name, Aspect(row.aspect), row.value, row.made_at, row.reason)
+    values = (row.operation, row.kind, row.name, Aspect(row.aspect), row.value, row.made_at, row.reason, row.actor)
+    return Wish(row.id, *values)
 
 
 def _target(row: Any) -> Target:

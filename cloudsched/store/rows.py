@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Table, bindparam, delete, func, insert, select, update
 
+from cloudsched.model.clouds import Origin, to_request
 from cloudsched.model.troubles import to_trouble
 from cloudsched.store import tables
 from cloudsched.store.connect import Writing
@@ -17,8 +18,12 @@ from cloudsched.store.connect import Writing
 T = TypeVar("T")
 Row = dict[str, Any]
 _CHUNK = 500
-_RECORDS: Mapping[str, Callable[[Any], Any]] = {"Trouble | None": to_trouble}
-"""Fields that hold a record of the model, by their type: how it is made of its JSON object."""
+_RECORDS: Mapping[str, Callable[[Any], Any]] = {
+    "Trouble | None": to_trouble,
+    "Request | None": to_request,
+    "Origin": Origin,
+}
+"""Fields that hold a record or a word of the model, by their type: how it is made of its JSON value."""
 
 
 @cache

@@ -62,4 +62,5 @@ class SnapshotReader:
                 machines_known=seen.machines_known,
                 stale_clouds=frozenset(cloud.name for cloud in all_clouds if cloud.stale),
                 in_flight=seen.in_flight,
+                released_on=frozenset(vm.cloud for vm in all_vms if vm.released),
             )

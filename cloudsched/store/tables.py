@@ -72,6 +72,8 @@ clouds = _table(
     _bool("stale"),
     _text("last_error"),
     _json("trouble", nullable=True),
+    _text("origin", server_default="file"),
+    _json("request", nullable=True),
     _revision(),
 )
 

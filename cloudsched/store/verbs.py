@@ -6,16 +6,22 @@ was asked does not change its meaning before the engine gets to it (DESIGN 2).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
 from cloudsched.errors import Conflict, NotFound
+from cloudsched.model.jobs import Machine
+from cloudsched.model.vms import VM
 from cloudsched.model.wishes import Aspect, Operation
-from cloudsched.store import clouds, jobs, keys, tokens, vms, wants, wishes
-from cloudsched.store.connect import Store
+from cloudsched.store import clouds, definitions, jobs, keys, machines, tokens, vms, wants, wishes
+from cloudsched.store.connect import Store, Writing
 from cloudsched.store.retention import prune_operations
 from cloudsched.store.wishes import By, Foresight, Want
+
+Choice = Callable[[Sequence[VM], Sequence[Machine]], Sequence[VM]]
+"""Chooses among a cloud's VMs, the oldest first, by what the batch system's machines do."""
 
 _SETTINGS = frozenset({Aspect.LOG_LEVEL, Aspect.QUICK_EXIT})
 
@@ -25,14 +31,18 @@ def forget_old(store: Store, now: int, days: int) -> None:
     with store.writing() as writing:
         keys.forget_old(writing, now)
         prune_operations(writing, now, days)
+        definitions.forget_secrets(writing)
         tokens.forget_old(writing, now, days)
 
 
-def wish_enabled(store: Store, by: By, cloud: str, enabled: bool) -> Operation:
-    """Ask that a cloud may boot new VMs, or not. Raises NotFound."""
+def wish_enabled(store: Store, by: By, cloud: str, enabled: bool, until: int | None = None) -> Operation:
+    """Ask that a cloud may boot new VMs, or not; with `until` (Unix seconds) only for so long. Raises NotFound.
+
+    What holds for a time lies over what holds for good: a second such wish goes back to the same as the first.
+    """
     with store.writing() as writing:
         found = clouds.find(writing.connection, cloud)
-        want = wants.of_enabled(writing, found, enabled)
+        want = wants.of_enabled(writing, found, enabled, until)
         return wishes.record(writing, by, "enable" if enabled else "disable", [want])
 
 
@@ -47,14 +57,20 @@ def wish_vm_slots(store: Store, by: By, cloud: str, slots: int) -> Operation:
         return wishes.record(writing, by, "allocations", [wants.of_slots(writing, found, slots)])
 
 
-def wish_vms(store: Store, by: By, cloud: str, aspect: Aspect, count: int | None) -> Operation:
-    """Ask the same of the `count` oldest VMs of a cloud, or of all (None). Raises NotFound for the cloud."""
+def wish_vms(store: Store, by: By, cloud: str, aspect: Aspect, which: int | Choice | None) -> Operation:
+    """Ask the same of some VMs of a cloud: so many of the oldest, all (None), or the chosen. Raises NotFound."""
     with store.writing() as writing:
         name = clouds.find(writing.connection, cloud).name
         found = vms.of_cloud(writing.connection, name)
-        chosen = found if count is None else found[: max(count, 0)]
+        chosen = _chosen(writing, found, which)
         about = replace(wishes.no_target(by, aspect.value), noun="cloud", name=name, cloud=name)
         return wishes.record(writing, by, aspect.value, [wants.of_vm(vm, aspect) for vm in chosen], about)
+
+
+def _chosen(writing: Writing, found: Sequence[VM], which: int | Choice | None) -> Sequence[VM]:
+    if callable(which):
+        return which(found, machines.all_machines(writing.connection))
+    return found if which is None else found[: max(which, 0)]
 
 
 def wish_vm(store: Store, by: By, cloud: str, vm_id: str, aspect: Aspect) -> Operation:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from cloudsched.model import allowance
-from cloudsched.model.clouds import Cloud
+from cloudsched.model.clouds import Cloud, Requested
 from cloudsched.model.jobs import Job, JobStatus
 from cloudsched.model.vms import RETIRING, VM
 from cloudsched.model.wishes import Aspect
@@ -20,8 +20,21 @@ _JOB_STATUSES = {Aspect.HOLD: JobStatus.HELD, Aspect.RELEASE: JobStatus.IDLE, As
 
 def is_enabled(writing: Writing, cloud: Cloud) -> bool:
     """Whether a cloud is enabled, or will be once the engine has got to what was asked."""
+    return _switch(writing, cloud)[0]
+
+
+def _switch(writing: Writing, cloud: Cloud) -> tuple[bool, bool]:
+    """Whether a cloud is or will be enabled, and whether it is so for good when what holds for a time is over.
+
+    One that was disabled for its silence is enabled for good: that ends by itself.
+    """
     pending = wishes.pending(writing, "cloud", cloud.name, Aspect.ENABLED)
-    return bool(pending[-1].value if pending else cloud.enabled)
+    if pending:
+        value = pending[-1].value
+        return (value["enabled"], value["then"]) if isinstance(value, dict) else (value, value)
+    if cloud.request is not None and cloud.request.then is not None:
+        return cloud.enabled, cloud.request.then is Requested.ENABLED
+    return cloud.enabled, cloud.enabled or cloud.connection_problem
 
 
 def slots_of(writing: Writing, cloud: Cloud) -> int:
@@ -36,12 +49,17 @@ def setting(writing: Writing, aspect: Aspect) -> Any:
     return pending[-1].value if pending else read_settings(writing.connection).get(aspect.value)
 
 
-def of_enabled(writing: Writing, cloud: Cloud, enabled: bool) -> Want:
-    """That a cloud may boot new VMs, or not."""
-    before, after = {"enabled": is_enabled(writing, cloud)}, {"enabled": enabled}
+def of_enabled(writing: Writing, cloud: Cloud, enabled: bool, until: int | None = None) -> Want:
+    """That a cloud may boot new VMs, or not; with `until` (Unix seconds) only for so long."""
+    present, then = _switch(writing, cloud)
+    before, after = {"enabled": present}, dict[str, Any](enabled=enabled)
+    value: Any = enabled
+    if until is not None:
+        value = {"enabled": enabled, "until": until, "then": then}
+        after |= {"until": until}
     problem = f"Cloud {cloud.name!r} cannot be used: {cloud.unusable}" if enabled and cloud.unusable else ""
     name = cloud.name
-    return Want("cloud", name, Aspect.ENABLED, enabled, cloud=name, before=before, after=after, problem=problem)
+    return Want("cloud", name, Aspect.ENABLED, value, cloud=name, before=before, after=after, problem=problem)
 
 
 def of_slots(writing: Writing, cloud: Cloud, slots: int) -> Want:

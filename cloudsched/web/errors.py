@@ -24,6 +24,7 @@ PROBLEM = "application/problem+json"
 
 STATUSES: dict[type[Exception], tuple[HTTPStatus, str]] = {
     errors.BadRequest: (HTTPStatus.BAD_REQUEST, "bad-parameter"),
+    errors.BadDefinition: (HTTPStatus.BAD_REQUEST, "bad-definition"),
     errors.SubmitError: (HTTPStatus.BAD_REQUEST, "bad-submit-description"),
     errors.DocumentError: (HTTPStatus.BAD_REQUEST, "bad-document"),
     errors.NotFound: (HTTPStatus.NOT_FOUND, "not-found"),
@@ -52,6 +53,8 @@ HTTP_CODES = {
 }
 """The codes of what HTTP itself refuses."""
 
+_MEMBERS = ("parameter", "parameters", "line", "complaints")
+
 V1_TEXTS = {HTTPStatus.NOT_FOUND: "not found", HTTPStatus.METHOD_NOT_ALLOWED: "None"}
 """v1's bodies for what no resource answers (PARITY 1.1)."""
 
@@ -77,7 +80,7 @@ def problem_of(ex: Exception) -> Problem:
         return Problem(
             HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", "The server's log has more.", "internal server error"
         )
-    members = {name: value for name in ("parameter", "parameters", "line") if (value := getattr(ex, name, None))}
+    members = {name: value for name in _MEMBERS if (value := getattr(ex, name, None))}
     retry_after = getattr(ex, "retry_after", None)
     return Problem(
         status,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from urllib.parse import parse_qsl, urlencode
 
 from cloudsched.errors import NotFound
@@ -17,6 +16,7 @@ from cloudsched.store.journal_subjects import Subject
 from cloudsched.web import Request, Response, params
 from cloudsched.web.negotiate import TEXT, prefers_json, reply, write_json
 from cloudsched.web.params import Parameter
+from cloudsched.web.times import moment
 
 _LARGEST = 2**63 - 1
 _ENTRY = re.compile(r"(?:(admin|engine):)?(\d{1,18})", re.ASCII)
@@ -25,18 +25,6 @@ _ENTRY = re.compile(r"(?:(admin|engine):)?(\d{1,18})", re.ASCII)
 def kind(value: str) -> EntryKind:
     """A kind of entry."""
     return EntryKind(params.word(*EntryKind)(value))
-
-
-def moment(value: str) -> int:
-    """A time: Unix seconds, or as ISO 8601 writes it; UTC where it names no zone."""
-    number = params.to_integer(value)
-    if number is not None:
-        return number
-    try:
-        found = datetime.fromisoformat(value)
-        return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
-    except (ValueError, OverflowError):
-        raise ValueError(f"must be Unix seconds or a time such as 2026-01-31T12:00:00Z, not {value!r}") from None
 
 
 FILTERS = (

@@ -12,9 +12,10 @@ from cloudsched.render.journal import when
 from cloudsched.store import Store, operation_pages, operations
 from cloudsched.store.operation_pages import STATES, Asked, Filter, Page
 from cloudsched.web import Request, Response, params
-from cloudsched.web.journal import PAGING, moment, next_page
+from cloudsched.web.journal import PAGING, next_page
 from cloudsched.web.negotiate import reply, write_json
 from cloudsched.web.params import Parameter
+from cloudsched.web.times import moment
 
 _ID = re.compile(r"[0-9]{1,18}", re.ASCII)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -82,7 +82,59 @@ def read(req: Request, *declared: Parameter) -> dict[str, Any]:
     body that cannot be read; falcon's errors for a body that is too large (413) or neither form nor JSON (415).
     """
     given = {} if req.method in ("GET", "HEAD") else _body(req)
-    given |= _query(req)
+    return _checked(given | _query(req), declared)
+
+
+def read_query(req: Request, *declared: Parameter) -> dict[str, Any]:
+    """`read` for a request whose body is a document: the parameters are in the query alone."""
+    return _checked(_query(req), declared)
+
+
+def given_in_query(req: Request) -> frozenset[str]:
+    """The names of the parameters in the query. Raises BadRequest for a query that cannot be read."""
+    return frozenset(_query(req))
+
+
+def has_json(req: Request) -> bool:
+    """Whether the body is said to be JSON, and there is one."""
+    return _media_type(req) == "application/json" and bool(_content(req))
+
+
+def document(req: Request, *kinds: str) -> dict[str, Any]:
+    """The JSON object in a body of one of these media types.
+
+    Raises BadRequest for what is no JSON object, or names something twice; falcon's errors for one that is too large
+    (413) or of another type (415).
+    """
+    body = _content(req)
+    if _media_type(req) not in kinds:
+        raise falcon.HTTPUnsupportedMediaType(description=f"The body must be {' or '.join(kinds)}.")
+    try:
+        found = json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_no_number)
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise BadRequest("The JSON body holds half of a surrogate pair.", code="bad-encoding") from None
+    except (ValueError, RecursionError):
+        raise BadRequest("The body is not valid JSON in UTF-8.", code="bad-json") from None
+    if not isinstance(found, dict):
+        raise BadRequest("The JSON body must be an object.", code="bad-json")
+    return found
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise BadRequest(f"The field {name!r} is given twice.", parameter=name, code="repeated-parameter")
+        found[name] = value
+    return found
+
+
+def _no_number(constant: str) -> Any:
+    raise ValueError(constant)
+
+
+def _checked(given: Mapping[str, str], declared: Sequence[Parameter]) -> dict[str, Any]:
     accepted = {each.name for each in declared}
     if unknown := [name for name in given if name not in accepted]:
         known = f"accepted: {', '.join(sorted(accepted))}" if accepted else "none is accepted here"
@@ -110,15 +162,26 @@ def _query(req: Request) -> dict[str, str]:
     return _unique(_pairs(req.query_string.encode("latin-1", "replace"), "query"))
 
 
+def _content(req: Request) -> bytes:
+    """The body, which may be asked for more than once."""
+    found: bytes | None = getattr(req.context, "content", None)
+    if found is None:
+        if (req.content_length or 0) > BODY_LIMIT:
+            raise _too_large()
+        found = req.context.content = req.bounded_stream.read(BODY_LIMIT + 1)
+    if len(found) > BODY_LIMIT:
+        raise _too_large()
+    return found
+
+
+def _media_type(req: Request) -> str:
+    return (req.content_type or "").partition(";")[0].strip().lower()
+
+
 def _body(req: Request) -> dict[str, str]:
-    if (req.content_length or 0) > BODY_LIMIT:
-        raise _too_large()
-    body = req.bounded_stream.read(BODY_LIMIT + 1)
-    if len(body) > BODY_LIMIT:
-        raise _too_large()
+    body, kind = _content(req), _media_type(req)
     if not body:
         return {}
-    kind = (req.content_type or "").partition(";")[0].strip().lower()
     if kind not in _READERS:
         raise falcon.HTTPUnsupportedMediaType(description=f"The body must be {', '.join(_READERS)}.")
     return _unique(_READERS[kind](body, req.content_type or ""))

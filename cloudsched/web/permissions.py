@@ -90,7 +90,9 @@ PERMITS: Mapping[str, Permit] = {
     # Admin: what is in force.
     **_rows(Role.READER, Scope.FLEET, "GET /settings", "GET /user-limits", "GET /cloud-aliases"),
     # Admin: the daily work on clouds, VMs and jobs.
+    # Who makes clouds says where VMs, jobs and credentials go: `may_define_clouds` has the rest of the rule.
     **_rows(Role.OPERATOR, Scope.CLOUD, "PUT /clouds/{cloud}"),
+    **_rows(Role.ADMIN, Scope.FLEET, "PATCH /clouds/{cloud}", "DELETE /clouds/{cloud}"),
     **_rows(
         Role.OPERATOR,
         Scope.CLOUD,
@@ -178,6 +180,12 @@ def may_undo(caller: Caller, operation: Operation) -> None:
     is_about_scheduler = any(target.wish.kind == "scheduler" for target in operation.targets)
     if is_about_scheduler and (caller.role is None or not caller.role.covers(Role.ADMIN)):
         raise Forbidden(f"Undoing what concerns the scheduler takes the role {Role.ADMIN}; yours is {caller.role}.")
+
+
+def may_define_clouds(caller: Caller) -> None:
+    """Raise Forbidden unless this caller may PUT a definition, and not only v1's verbs on a cloud."""
+    if caller.role is None or not caller.role.covers(Role.ADMIN):
+        raise Forbidden(f"To define a cloud takes the role {Role.ADMIN}; yours is {caller.role or 'none'}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Schema 3: the names that clients give their requests, so that each is done once."""
+"""Schema 3: each line below says which table learns what."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ _BIG = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 def upgrade() -> None:
     """From schema 2."""
+    op.add_column("clouds", sa.Column("origin", sa.Text, nullable=False, server_default="file"))
+    op.add_column("clouds", sa.Column("request", sa.Text))
     op.create_table(
         "idempotency_keys",
         sa.Column("id", sa.Text, primary_key=True, nullable=False),
