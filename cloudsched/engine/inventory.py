@@ -34,7 +34,7 @@ def record_inventory(writing: Writing, configured: Sequence[Cloud]) -> list[str]
     asked = _asked(operations.lasting(writing.connection))
     wanted = [_merged(cloud, present.get(cloud.name), asked) for cloud in configured]
     names = {cloud.name for cloud in wanted}
-    with_vms = {vm.cloud for vm in vms.all_vms(writing.connection)}
+    with_vms = vms.clouds_with_vms(writing.connection)
     leaving = [
         replace(cloud, enabled=False, removed=True)
         for cloud in present.values()
@@ -47,7 +47,7 @@ def record_inventory(writing: Writing, configured: Sequence[Cloud]) -> list[str]
 
 def forget_drained(writing: Writing) -> None:
     """Delete removed clouds whose last VM is gone."""
-    with_vms = {vm.cloud for vm in vms.all_vms(writing.connection)}
+    with_vms = vms.clouds_with_vms(writing.connection)
     present = clouds.all_clouds(writing.connection)
     kept = [cloud for cloud in present if not cloud.removed or cloud.name in with_vms]
     if len(kept) < len(present):

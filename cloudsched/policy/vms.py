@@ -15,13 +15,13 @@ def is_retiring(vm: VM) -> bool:
 
 def is_leaving(vm: VM) -> bool:
     """Whether the VM is on its way out: retiring, drained or being destroyed."""
-    return vm.destroying or vm.retired or is_retiring(vm)
+    return vm.destroying or vm.retired or vm.override_status == RETIRING
 
 
 def takes_jobs(vm: VM) -> bool:
     """Whether the VM runs jobs now or will once it has started."""
     usable = vm.status == "Running" or vm.status in STARTING
-    return usable and vm.override_status is None and not is_leaving(vm)
+    return usable and vm.override_status is None and not vm.destroying and not vm.retired
 
 
 def job_slots(vm: VM) -> int:
