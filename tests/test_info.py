@@ -255,7 +255,7 @@ def test_reasons_of_a_shape_reach_the_failures(served: tuple[Client, Store]) -> 
     client, store = served
     waiting = next(job for job in golden().jobs if job.id == "job-7")
     with store.writing() as writing:
-        jobs.record_reasons(writing, waiting.shape.key, ["needs 99 MB, 1 MB left on mouse"])
+        jobs.record_reasons(writing, {waiting.shape.key: ["needs 99 MB, 1 MB left on mouse"]})
         writing.touch("wishes")
     assert "   Job ID: job-7\n      needs 99 MB, 1 MB left on mouse\n" in client.get("/failures/boot").text
     assert client.get("/jobs/job-7.json").json["failed_boot_reason"] == ["needs 99 MB, 1 MB left on mouse"]

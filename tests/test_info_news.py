@@ -39,7 +39,7 @@ def _change_vm(store: Store, status: str) -> int:
 
 def _change_job(store: Store) -> None:
     with store.writing() as writing:
-        jobs.record_reasons(writing, golden().jobs[0].shape.key, [str(time.monotonic())])
+        jobs.record_reasons(writing, {golden().jobs[0].shape.key: [str(time.monotonic())]})
 
 
 class Later:

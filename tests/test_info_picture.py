@@ -23,6 +23,7 @@ from cloudsched.render import documents, failures
 from cloudsched.render import jobs as render_jobs
 from cloudsched.store import Store, jobs, machines, retention, rows, tables, verbs, vms, wishes
 from cloudsched.store.glance import LOOK_SECONDS
+from cloudsched.store.groups import groups as job_groups
 
 DEADLINE_SECONDS = 300
 
@@ -148,7 +149,7 @@ def _change(store: Store, number: int) -> None:
             case 2:
                 jobs.record_jobs(writing, [replace(job, shape=replace(job.shape, req_memory=number))])
             case 3:
-                jobs.record_reasons(writing, job.shape.key, [str(number)])
+                jobs.record_reasons(writing, {job.shape.key: [str(number)]})
             case 4:
                 machines.record_machines(writing, listed.machines if chosen.random() < 0.5 else [])
             case _:
@@ -169,7 +170,7 @@ def test_incremental_reading_equals_reading_everything(store: Store) -> None:
 def test_census_counts_what_counting_every_job_does(store: Store) -> None:
     with store.writing() as writing:
         for number, job in enumerate(golden().jobs):
-            jobs.record_reasons(writing, job.shape.key, [f"reason {number % 3}"])
+            jobs.record_reasons(writing, {job.shape.key: [f"reason {number % 3}"]})
         jobs.record_jobs(
             writing, [replace(golden().jobs[0], id="odd", problem="no"), replace(golden().jobs[1], id="x")]
         )
@@ -177,7 +178,7 @@ def test_census_counts_what_counting_every_job_does(store: Store) -> None:
     shapes = contents.queue_shapes
     assert contents.census is not None
     with store.reading() as connection:
-        every, expected = jobs.all_jobs(connection), jobs.groups(connection)
+        every, expected = jobs.all_jobs(connection), job_groups(connection)
     assert by_user(contents.census, shapes) == Counter((job.job_status, job.shape.user) for job in every)
     assert by_reason(contents.census, shapes) == Counter(
         reason for job in every for reason in failures.reasons(job, shapes.reasons)

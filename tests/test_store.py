@@ -83,7 +83,7 @@ def test_jobs_and_their_shapes_raise_only_their_topics(store: Store) -> None:
     assert (row.index, row.jobs, row.shapes, row.vms) == (2, 2, 2, 1)
     for _ in range(2):
         with store.writing() as writing:
-            jobs.record_reasons(writing, SHAPE.key, ["no cloud"])
+            jobs.record_reasons(writing, {SHAPE.key: ["no cloud"]})
             jobs.record_block(writing, Block(SHAPE.key, "c", 9, "image"), 5)
     assert (store.state().shapes, store.state().jobs) == (3, 2)
 

@@ -6,7 +6,7 @@ record to follow up and never a VM that nobody knows (DESIGN 2).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -43,6 +43,8 @@ class Apply:
         """Record a plan; returns the calls that carry out the rest. Raises StateUnavailable, with nothing done."""
         ends = [each for each in plan if isinstance(each, (actions.Destroy, actions.Retire))]
         with self.store.writing() as writing:
+            vms.record_fields(writing, _fields_by_vm(_of(actions.SetVM, plan)))
+            jobs.record_reasons(writing, {each.shape: each.reasons for each in _of(actions.Explain, plan)})
             for action in plan:
                 self._record(writing, action, snapshot)
             operations.record_superseded(writing, snapshot.now)
@@ -59,16 +61,12 @@ class Apply:
     def _record(self, writing: Writing, action: actions.Action, snapshot: Snapshot) -> None:
         now = snapshot.now
         match action:
-            case actions.SetVM(uid, fields):
-                vms.record_fields(writing, [{"uid": uid, **fields}])
             case actions.SetCloud(name, fields, reason):
                 clouds.record_fields(writing, name, fields)
                 if reason:
                     acts.record(writing, _set_cloud(snapshot, action))
             case actions.Schedule(shape, priority, count):
                 jobs.record_scheduled(writing, shape, priority, count)
-            case actions.Explain(shape, reasons):
-                jobs.record_reasons(writing, shape, reasons)
             case actions.Drop(uid, reason):
                 self.endings.drop(writing, uid, reason)
             case actions.Settle(wish, state, detail):
@@ -76,7 +74,7 @@ class Apply:
             case actions.Reload():
                 self.reloads.apply(writing, action, now)
             case _:
-                pass  # Boot, Destroy, Retire, OrderJobs and Renew are calls as well, and recorded together
+                pass  # Boot, Destroy, Retire, OrderJobs and Renew are calls as well; all of a kind go together
 
 
 def _set_cloud(snapshot: Snapshot, action: actions.SetCloud) -> Entry:
@@ -92,6 +90,14 @@ def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
     flat = {name: value for name, value in fields.items() if name != "request"}
     request = fields.get("request")
     return flat if request is None else flat | {"until": request.until}
+
+
+def _fields_by_vm(changes: Sequence[actions.SetVM]) -> list[dict[str, Any]]:
+    """One change for each VM; of two that set the same field the later counts."""
+    found: dict[str, dict[str, Any]] = {}
+    for change in changes:
+        found.setdefault(change.uid, {"uid": change.uid}).update(change.fields)
+    return list(found.values())
 
 
 def _of(kind: type[T], plan: actions.Plan) -> list[T]:

@@ -50,7 +50,7 @@ def record_inventory(writing: Writing, configured: Sequence[Cloud], asked_for: A
     merge = _Merge({(w.name, w.aspect): w for w in operations.lasting(writing.connection)}, int(time.time()), asked_for)
     wanted = [merge.merged(cloud, present.get(cloud.name)) for cloud in configured]
     names = {cloud.name for cloud in wanted}
-    with_vms = {vm.cloud for vm in vms.all_vms(writing.connection)}
+    with_vms = vms.clouds_with_vms(writing.connection)
     leaving = [
         replace(cloud, enabled=False, removed=True)
         for cloud in present.values()
@@ -64,7 +64,7 @@ def record_inventory(writing: Writing, configured: Sequence[Cloud], asked_for: A
 
 def forget_drained(writing: Writing) -> None:
     """Delete clouds removed from the file whose last VM is gone; one made by API goes with the wish for it."""
-    with_vms = {vm.cloud for vm in vms.all_vms(writing.connection)}
+    with_vms = vms.clouds_with_vms(writing.connection)
     present = clouds.all_clouds(writing.connection)
     kept = [c for c in present if not c.removed or c.name in with_vms or c.origin is Origin.API]
     if len(kept) < len(present):

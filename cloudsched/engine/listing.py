@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cloudsched.model.clouds import Cloud, ObservedVM
@@ -14,34 +14,63 @@ _MANY = 100
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """VMs as they are after a listing, those that are gone for good, and those nobody had recorded."""
+    """VMs that a listing changes, as they are now, those that are gone for good, and those nobody had recorded."""
 
     vms: tuple[VM, ...] = ()
     gone: tuple[VM, ...] = ()
     strangers: tuple[ObservedVM, ...] = ()
 
 
-def follow(known: Sequence[VM], listed: Sequence[ObservedVM], departed: Collection[str], now: int) -> Followed:
+def follow(known: Sequence[VM], listed: Sequence[ObservedVM], now: int) -> Followed:
     """Match one cloud's listing with its VMs, by uid, else by provider id (DESIGN 2).
 
-    `departed` are uids that were destroyed a short while ago and may still be listed.
+    Among the strangers are those that were destroyed a short while ago and are listed still.
     """
     by_uid = {seen.uid: seen for seen in listed if seen.uid}
-    by_id = {seen.id: seen for seen in listed if seen.id}
-    matched: list[VM] = []
+    by_id: Mapping[str, ObservedVM] | None = None
+    changed: list[VM] = []
     gone: list[VM] = []
+    met = 0
     for vm in known:
-        seen = by_uid.get(vm.uid) or by_id.get(vm.id)
+        seen = by_uid.get(vm.uid)
+        if seen is None:
+            by_id = by_id if by_id is not None else {seen.id: seen for seen in listed if seen.id}
+            seen = by_id.get(vm.id)
         if seen is not None:
-            matched.append(_seen(vm, seen, now))
+            met += 1
+            if not _is_known(vm, seen):
+                changed.append(_seen(vm, seen, now))
         elif vm.destroying or vm.released:
             gone.append(vm)
         elif vm.requested_until is None:
-            matched.append(_missing(vm, now))
-    names = {vm.uid for vm in known} | set(departed)
-    ids = {vm.id for vm in known}
-    strangers = tuple(seen for seen in listed if seen.uid not in names and seen.id not in ids)
-    return Followed(tuple(matched), tuple(gone), strangers)
+            changed.append(_missing(vm, now))
+    # VMs that were all met by their own names are as many as the listing's entries: nobody else is in it.
+    all_met = by_id is None and met == len(by_uid) == len(listed)
+    strangers = () if all_met else _strangers(known, listed)
+    return Followed(tuple(changed), tuple(gone), strangers)
+
+
+def _strangers(known: Sequence[VM], listed: Sequence[ObservedVM]) -> tuple[ObservedVM, ...]:
+    names, ids = {vm.uid for vm in known}, {vm.id for vm in known}
+    return tuple(seen for seen in listed if seen.uid not in names and seen.id not in ids)
+
+
+def _is_known(vm: VM, seen: ObservedVM) -> bool:
+    """Whether a listing tells nothing of a VM that is not on record: most tell nothing, so this comes first."""
+    return (
+        seen.status == vm.status
+        and vm.requested_until is None
+        and vm.errorcount == 0
+        and seen.status not in _BAD
+        and (vm.startup_time is not None or seen.status != "Running")
+        and seen.ssh_port == vm.ssh_port
+        and (not seen.id or seen.id == vm.id)
+        and (not seen.hostname or seen.hostname == vm.hostname)
+        and (not seen.ipaddress or seen.ipaddress == vm.ipaddress)
+        and (not seen.alt_hostname or seen.alt_hostname == vm.alt_hostname)
+        and (not seen.spot_id or seen.spot_id == vm.spot_id)
+        and (not seen.fault or seen.fault == vm.reason)
+    )
 
 
 def adopted(cloud: Cloud, seen: ObservedVM, position: int, now: int) -> VM:

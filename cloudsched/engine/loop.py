@@ -23,6 +23,7 @@ from cloudsched.engine.minutes import Minutes
 from cloudsched.engine.observe import Observer
 from cloudsched.engine.orders import WISH
 from cloudsched.engine.polls import Polls
+from cloudsched.engine.rest import Rest
 from cloudsched.engine.troubles import suspended
 from cloudsched.errors import StateError, StateTakenOver
 from cloudsched.model.actions import (
@@ -45,6 +46,7 @@ from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM
 from cloudsched.policy import plan as make_plan
 from cloudsched.policy.foresight import foresee
+from cloudsched.policy.wishes import wishes
 from cloudsched.store import Store, retention
 from cloudsched.store.snapshot import Seen, SnapshotReader
 from cloudsched.store.watch import Watch
@@ -55,6 +57,9 @@ TICK_SECONDS = 0.02
 _PRUNE_SECONDS = 60.0
 _RETRY_SECONDS = 1.0
 _NOTES_SECONDS = 10.0
+_REST_OF_PLANS = 4.0
+"""How many times as long as a plan took no other is made for mere observations: wishes find the engine free."""
+
 _QUIET = (Explain, Schedule, SetVM)
 
 
@@ -78,13 +83,16 @@ class Engine:
     def __init__(self, stages: Stages, wake: threading.Event, learn: Callable[[Mapping[str, VM]], None]) -> None:
         self._stages, self._wake, self._learn = stages, wake, learn
         self._watch = Watch(stages.store)
-        self._reader = SnapshotReader(stages.store)
+        self._reader = SnapshotReader(stages.store, stages.observer.fleet.known)
         self._minutes = Minutes()
         self._intake = Intake(stages.store, stages.polls, stages.calls, stages.observer, self._minutes)
+        self._rest = Rest(stages.config.global_)
+        self._learnt: tuple[VM, ...] | None = None
         self._held_off: dict[str, int] = {}
         self._seen_wishes = 0
         self._resumed = False
         self._next_plan = 0.0
+        self._next_observed = 0.0
         self._next_prune = 0.0
         self._next_notes = 0.0
         self._troubles: dict[str, str] = {}
@@ -111,7 +119,12 @@ class Engine:
         self._stage("polls", self._intake.start_polls)
         changed = self._stage("record", self._record)
         wished = self._stage("wishes", self._wishes_came)
-        if changed or wished or time.time() >= self._next_plan:
+        if wished and self._resumed:
+            # Before all else is planned, which takes its time: who asked waits for this.
+            self._stage("wishes", self._answer_wishes)
+        if changed:
+            self._next_plan = min(self._next_plan, self._next_observed)
+        if wished or time.time() >= self._next_plan:
             self._stage("plan", self._plan_and_apply)
         if self._minutes.is_due(time.time()):
             self._stage("minute", self._record_minute)
@@ -141,10 +154,12 @@ class Engine:
             in_flight=busy | self._held_off.keys(),
         )
         snapshot = self._reader.snapshot(seen)
-        self._learn({vm.uid: vm for vm in snapshot.vms})
+        if snapshot.vms is not self._learnt:
+            self._learn({vm.uid: vm for vm in snapshot.vms})
+            self._learnt = snapshot.vms
         ordered = busy | {f"{WISH}{outcome.wish}" for outcome, _ in self._stages.observer.later}
         waiting = tuple(wish for wish in snapshot.wishes if f"{WISH}{wish.id}" not in ordered)
-        return replace(snapshot, wishes=waiting)
+        return snapshot if len(waiting) == len(snapshot.wishes) else replace(snapshot, wishes=waiting)
 
     def _stage(self, name: str, work: Callable[[], bool | None]) -> bool:
         """Run a stage; its failure costs only this turn, and is said once until it is over."""
@@ -192,19 +207,33 @@ class Engine:
             self._resume(self.snapshot())
         snapshot = self.snapshot()
         self._minutes.see(snapshot, began)
-        plan = make_plan(snapshot, settings, self._stages.config.job)
-        if plan:
-            self._stages.calls.start(self._stages.apply.plan(snapshot, plan))
-        self._stages.polls.suspend(suspended(foresee(snapshot, plan)))
-        if any(isinstance(action, SetVM) for action in plan):
-            # The workers are answered by what was learnt last, and may ask long before the next plan.
-            self.snapshot()
+        if not self._rest.holds(snapshot):
+            self._carry_out(snapshot)
         now = time.time()
         self._next_plan = now + settings.scheduler_interval
+        self._next_observed = now + _REST_OF_PLANS * (now - began)
         self._intake.beat("Scheduler", settings.scheduler_interval, now)
         self._intake.cycled(settings.scheduler_interval, began, now)
         self._intake.beat("Cleanup", settings.cleanup_interval, now)
+
+    def _carry_out(self, snapshot: Snapshot) -> None:
+        plan = make_plan(snapshot, self._stages.config.global_, self._stages.config.job)
+        self._apply(snapshot, plan)
+        self._rest.planned(snapshot, plan)
+        self._stages.polls.suspend(suspended(foresee(snapshot, plan)))
         log.log(_level(plan), "%s", sentence(snapshot, plan))
+
+    def _answer_wishes(self) -> None:
+        """Carry out the first stage of a plan by itself: a plan may be cut off anywhere."""
+        snapshot = self.snapshot()
+        self._apply(snapshot, wishes(snapshot))
+
+    def _apply(self, snapshot: Snapshot, plan: Plan) -> None:
+        if plan:
+            self._stages.calls.start(self._stages.apply.plan(snapshot, plan))
+        if any(isinstance(action, SetVM) for action in plan):
+            # The workers are answered by what was learnt last, and may ask long before the next plan.
+            self.snapshot()
 
     def _resume(self, snapshot: Snapshot) -> None:
         """Make the calls that a killed engine had recorded and perhaps not made: names and ids make it harmless.

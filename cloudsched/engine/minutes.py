@@ -24,6 +24,7 @@ class Minutes:
     """
 
     def __init__(self) -> None:
+        self._of: tuple[object, object, object] = (None, None, None)
         self._idle: dict[str, float] = {}
         self._seconds: dict[str, float] = defaultdict(float)
         self._counts: dict[str, float] = {}
@@ -40,8 +41,11 @@ class Minutes:
             gap = min(max(now - self._seen_at, 0.0), _LONGEST_GAP)
             for cause, cores in self._idle.items():
                 self._seconds[cause] += cores * gap
-        self._idle, self._seen_at = idle_cores(snapshot), now
-        self._counts = counts(snapshot, self._idle)
+        self._seen_at = now
+        of = (snapshot.vms, snapshot.machines, snapshot.groups)
+        if not all(one is other for one, other in zip(of, self._of, strict=True)):
+            self._of, self._idle = of, idle_cores(snapshot)
+            self._counts = counts(snapshot, self._idle)
 
     def add_idle(self, writing: Writing) -> None:
         """Add the idle core-seconds to a commit, last of all, if it is time; call `added` after the commit."""

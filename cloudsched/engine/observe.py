@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from cloudsched.engine import acts, listing, troubles
+from cloudsched.engine.fleet import Fleet, machine_host
 from cloudsched.engine.polls import PollResult, failure_sentence
 from cloudsched.engine.proxies import Proxies
+from cloudsched.model.clouds import Cloud, ObservedVM
 from cloudsched.model.metrics import UNKNOWN, Increment, observed
 from cloudsched.model.snapshot import Polled
 from cloudsched.model.vms import VM
@@ -32,11 +33,6 @@ _WARNED_SECONDS = 14 * 86400
 _RUN_SAMPLES = 10
 
 
-def machine_host(name: str) -> str:
-    """A machine's host name: without its slot (`slotN@`), lower case (PARITY 5.5, B-15)."""
-    return name.rpartition("@")[2].lower()
-
-
 @dataclass(slots=True)
 class Observer:
     """Records polls; remembers which parts of the world have been seen since the start.
@@ -48,6 +44,7 @@ class Observer:
     machines_known: bool = False
     problems: dict[str, str] = field(default_factory=dict)
     proxies: Proxies | None = None
+    fleet: Fleet = field(default_factory=Fleet)
     later: list[tuple[Outcome, float]] = field(default_factory=list)
 
     def settle_later(self, outcome: Outcome, at: float) -> None:
@@ -56,6 +53,7 @@ class Observer:
 
     def record(self, writing: Writing, result: PollResult, now: int) -> None:
         """Record one poll's result or failure, and that there was one."""
+        self.fleet.look(writing)
         kind, _, place = result.poll.name.partition(":")
         if kind == CREDENTIALS:
             self._record_expiry(writing, result, place, now)
@@ -74,7 +72,7 @@ class Observer:
         elif self.proxies is not None and kind in PROXY_POLLS:
             self.proxies.record(writing, PROXY_POLLS[kind], result.value)
         else:
-            machines.record_machines(writing, result.value)
+            machines.record_machines(writing, result.value, self.fleet.slots(writing))
             self.machines_known = True
 
     def _record_expiry(self, writing: Writing, result: PollResult, place: str, now: int) -> None:
@@ -109,27 +107,30 @@ class Observer:
         limits.record_setting(writing, limits.PROBLEMS, self.problems)
 
     def _record_listing(self, writing: Writing, place: str, result: PollResult, now: int) -> None:
-        connection = writing.connection
-        silenced = clouds.find(connection, place).connection_problem
-        fields = {"stale": False, "last_error": ""} | ({} if silenced else {"errorconnect": None})
-        clouds.record_fields(writing, place, fields)
-        troubles.record_listing(writing, place, None, now, None)
-        known = [vm for vm in vms.all_vms(connection) if vm.cloud == place]
-        departed = vms.departed(connection, place, now - LISTED_LATE_SECONDS)
-        followed = listing.follow(known, result.value, departed, now)
+        cloud, known = self.fleet.cloud(writing, place), self.fleet.of_cloud(writing, place)
+        silent = cloud.errorconnect if cloud.connection_problem else None
+        if cloud.stale or cloud.last_error or cloud.errorconnect != silent:
+            clouds.record_fields(writing, place, {"stale": False, "last_error": "", "errorconnect": silent})
+        if cloud.trouble is not None:
+            troubles.record_listing(writing, place, None, now, None)
+        followed = listing.follow(known, result.value, now)
         vms.record_vms(writing, followed.vms)
         tallies.add_tallies(writing, _boot_tallies(known, followed.vms))
-        vms.record_departed(writing, followed.gone, now, LISTED_LATE_SECONDS)
+        if followed.gone:
+            vms.record_departed(writing, followed.gone, now, LISTED_LATE_SECONDS)
         gone = [vm for vm in followed.gone if vm.released]
         acts.record(writing, *(acts.of_vm("gone", vm, "The cloud no longer lists this released VM.") for vm in gone))
         if followed.strangers:
-            self._adopt(writing, place, followed, now)
+            self._adopt(writing, cloud, followed.strangers, now)
 
-    def _adopt(self, writing: Writing, place: str, followed: listing.Followed, now: int) -> None:
-        cloud = clouds.find(writing.connection, place)
+    def _adopt(self, writing: Writing, cloud: Cloud, strangers: Iterable[ObservedVM], now: int) -> None:
+        departed = vms.departed(writing.connection, cloud.name, now - LISTED_LATE_SECONDS)
+        unknown = [seen for seen in strangers if seen.uid not in departed]
+        if not unknown:
+            return
         position = vms.next_position(writing.connection)
-        found = [listing.adopted(cloud, seen, position + n, now) for n, seen in enumerate(followed.strangers)]
-        log.warning("Adopting %d VM(s) on %s that the state did not know.", len(found), place)
+        found = [listing.adopted(cloud, seen, position + n, now) for n, seen in enumerate(unknown)]
+        log.warning("Adopting %d VM(s) on %s that the state did not know.", len(found), cloud.name)
         vms.record_vms(writing, found)
         acts.record(writing, *(acts.of_vm("adopt", vm, vm.reason) for vm in found))
 
@@ -139,21 +140,17 @@ class Observer:
         self.later = [each for each in self.later if each not in due]
 
     def _record_jobs(self, writing: Writing, result: PollResult) -> None:
-        known = vms.all_vms(writing.connection)
-        by_host = hosts(known)
+        by_host = self.fleet.hosts(writing) if result.value.changed else {}
         cloud_of = _cloud_of(by_host)
         happened = jobs.record_delta(writing, result.value, cloud_of)
         tallies.add_tallies(writing, _job_tallies(happened, cloud_of))
-        samples: dict[str, list[int]] = defaultdict(list)
+        samples: dict[str, list[int]] = {}
         for run in happened.ended:
             vm = by_host.get(machine_host(run.remote_host))
             if vm is not None:
-                samples[vm.uid].append(run.seconds)
-        times = {vm.uid: vm.job_run_times for vm in known}
-        vms.record_fields(
-            writing,
-            [{"uid": uid, "job_run_times": (*times[uid], *new)[-_RUN_SAMPLES:]} for uid, new in samples.items()],
-        )
+                samples.setdefault(vm.uid, list(vm.job_run_times)).append(run.seconds)
+        changed = ({"uid": uid, "job_run_times": tuple(times[-_RUN_SAMPLES:])} for uid, times in samples.items())
+        vms.record_fields(writing, list(changed))
 
 
 def _boot_tallies(before: Iterable[VM], after: Iterable[VM]) -> Iterator[Increment]:
@@ -179,16 +176,7 @@ def _polled(result: PollResult, now: int) -> Polled:
     return replace(attempt, failed_at=float(now), error=failure_sentence(result.error))
 
 
-def hosts(known: Iterable[VM]) -> dict[str, VM]:
-    """VMs by every name a batch system may know them by."""
-    found: dict[str, VM] = {}
-    for vm in known:
-        names = (vm.uid, vm.hostname, vm.alt_hostname or "", machine_host(vm.condorname or ""))
-        found.update({name.lower(): vm for name in names if name})
-    return found
-
-
-def _cloud_of(by_host: dict[str, VM]) -> Callable[[str], str]:
+def _cloud_of(by_host: Mapping[str, VM]) -> Callable[[str], str]:
     def cloud_of(remote_host: str) -> str:
         vm = by_host.get(machine_host(remote_host))
         return vm.cloud if vm is not None else ""

@@ -62,7 +62,7 @@ def record_boots(writing: Writing, asked: Sequence[VM], outcomes: Sequence[BootO
         kind = max((kind_of(error) for _, error in failed if error), key=list(TroubleKind).index)
         of_kind = [(vm, error) for vm, error in failed if error and kind_of(error) is kind]
         size = Size(min(vm.cpucores for vm, _ in of_kind), min(vm.memory for vm, _ in of_kind))
-        holds = sum(vm.cloud == cloud.name and not vm.retired for vm in vms.all_vms(writing.connection))
+        holds = vms.held(writing.connection, cloud.name)
         failure = Failure(kind, CloudCall.BOOT, failure_sentence(of_kind[0][1]), None, holds, size)
         _record(writing, cloud, CloudCall.BOOT, failure, now)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from functools import cached_property
 from typing import Any
@@ -70,7 +70,8 @@ class Shape:
     @cached_property
     def key(self) -> str:
         """A digest of all fields: equal shapes have equal keys."""
-        text = json.dumps(asdict(self), sort_keys=True, ensure_ascii=True)
+        values = {name: getattr(self, name) for name in SHAPE_FIELDS}
+        text = json.dumps(values, sort_keys=True, ensure_ascii=True, default=dict)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

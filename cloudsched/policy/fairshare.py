@@ -61,12 +61,15 @@ def measure(held: Held, settings: Global) -> float:
 
 def holdings(vms: Iterable[VM]) -> dict[str, Held]:
     """What each user:vmtype holds; drained VMs lie outside the clouds' allowances and do not count."""
-    held: dict[str, Held] = {}
+    sums: dict[str, list[int]] = {}
     for vm in vms:
         if not vm.retired:
-            before = held.get(vm.uservmtype, Held())
-            held[vm.uservmtype] = before.plus_vm(vm.memory, vm.cpucores, vm.storage)
-    return held
+            held = sums.setdefault(f"{vm.user}:{vm.vmtype}", [0, 0, 0, 0])
+            held[0] += 1
+            held[1] += vm.memory
+            held[2] += vm.cpucores
+            held[3] += vm.storage
+    return {name: Held(*each) for name, each in sums.items()}
 
 
 def current_shares(held: Mapping[str, Held], settings: Global) -> Shares:

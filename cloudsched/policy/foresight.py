@@ -18,31 +18,72 @@ from cloudsched.model.vms import RETIRING, VM
 
 def foresee(snapshot: Snapshot, actions: Iterable[Action]) -> Snapshot:
     """The snapshot with the effects that actions have on VMs and clouds; all others change nothing here."""
-    clouds = {cloud.name: cloud for cloud in snapshot.clouds}
-    vms = {vm.uid: vm for vm in snapshot.vms}
-    for action in actions:
-        _do(action, clouds, vms)
-    kept = tuple(vm for vm in vms.values() if not vm.released)
-    return replace(snapshot, clouds=tuple(clouds.values()), vms=kept)
+    ahead = Ahead(snapshot)
+    ahead.do(actions)
+    return ahead.snapshot()
 
 
-def _do(action: Action, clouds: dict[str, Cloud], vms: dict[str, VM]) -> None:
-    match action:
-        case SetCloud():
-            clouds[action.name] = replace(clouds[action.name], **action.fields)
-        case SetVM():
-            _change(vms, action.uid, **action.fields)
-        case Retire():
-            _change(vms, action.uid, override_status=RETIRING, retired=vms[action.uid].retired or action.drain)
-        case Destroy():
-            _change(vms, action.uid, destroying=True)
-        case Drop():
-            del vms[action.uid]
-        case _:
-            pass
+class Ahead:
+    """A snapshot that actions are done to, one after the other; what nothing is done to stays the same object."""
 
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._clouds: dict[str, Cloud] | None = None
+        self._vms: dict[str, VM] | None = None
 
-def _change(vms: dict[str, VM], uid: str, **fields: Any) -> None:
-    # A VM that was forgotten is in no snapshot, and may be taken back.
-    if uid in vms:
-        vms[uid] = replace(vms[uid], **fields)
+    @property
+    def clouds(self) -> dict[str, Cloud]:
+        """The clouds as they are by now, by name."""
+        if self._clouds is None:
+            self._clouds = {cloud.name: cloud for cloud in self._snapshot.clouds}
+        return self._clouds
+
+    @property
+    def vms(self) -> dict[str, VM]:
+        """The VMs as they are by now, by uid."""
+        if self._vms is None:
+            self._vms = {vm.uid: vm for vm in self._snapshot.vms}
+        return self._vms
+
+    def is_empty(self, cloud: str) -> bool:
+        """Whether no VM of ours is left on a cloud; those that were forgotten do not count."""
+        return all(vm.cloud != cloud or vm.released for vm in self.vms.values())
+
+    def has_released(self, cloud: str) -> bool:
+        """Whether VMs that were forgotten are on a cloud."""
+        return cloud in self._snapshot.released_on
+
+    def do(self, actions: Iterable[Action]) -> None:
+        """Have these done too."""
+        for action in actions:
+            self._do(action)
+
+    def snapshot(self) -> Snapshot:
+        """What all of it comes to."""
+        found: dict[str, Any] = {}
+        if self._clouds is not None:
+            found["clouds"] = tuple(self._clouds.values())
+        if self._vms is not None:
+            found["vms"] = tuple(vm for vm in self._vms.values() if not vm.released)
+        return replace(self._snapshot, **found) if found else self._snapshot
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case SetCloud():
+                self.clouds[action.name] = replace(self.clouds[action.name], **action.fields)
+            case SetVM():
+                self._change(action.uid, **action.fields)
+            case Retire():
+                drained = self.vms[action.uid].retired or action.drain
+                self._change(action.uid, override_status=RETIRING, retired=drained)
+            case Destroy():
+                self._change(action.uid, destroying=True)
+            case Drop():
+                del self.vms[action.uid]
+            case _:
+                pass
+
+    def _change(self, uid: str, **fields: Any) -> None:
+        # A VM that was forgotten is in no snapshot, and may be taken back.
+        if uid in self.vms:
+            self.vms[uid] = replace(self.vms[uid], **fields)

@@ -32,7 +32,8 @@ class Ledger:
         self._users = Counter(vm.user for vm in snapshot.vms if not vm.retired)
         self._limits = snapshot.user_limits
         self._starting = sum(vm.status in STARTING for vm in snapshot.vms)
-        self._order = sorted(map(self._priced, snapshot.clouds))
+        # Promises give nothing back: a cloud without slots is out of it.
+        self._order = sorted(map(self._priced, filter(self.room.has_slots, snapshot.clouds)))
 
     def verdict(self, demand: Demand) -> Verdict:
         """What the clouds can do for these jobs, room aside."""
@@ -73,7 +74,8 @@ class Ledger:
         shape = demand.shape
         del self._order[bisect_left(self._order, self._priced(cloud))]
         self.room.take(shape, cloud)
-        insort(self._order, self._priced(cloud))
+        if self.room.has_slots(cloud):
+            insort(self._order, self._priced(cloud))
         before = self.held.get(shape.uservmtype, Held())
         self.held[shape.uservmtype] = before.plus_vm(shape.req_memory, shape.req_cpucores, shape.req_storage)
         self._users[shape.user] += 1

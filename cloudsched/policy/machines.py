@@ -39,7 +39,7 @@ def is_idle(slots: Sequence[Machine]) -> bool:
 
 def is_busy(slots: Sequence[Machine]) -> bool:
     """Whether any slot has been given to a job."""
-    return any(is_claimed(each) for each in slots)
+    return any([each.state == "Claimed" for each in slots])
 
 
 def owner(machine: Machine) -> str:

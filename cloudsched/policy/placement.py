@@ -17,6 +17,8 @@ from cloudsched.policy.images import image_for
 from cloudsched.policy.room import Room
 from cloudsched.policy.troubles import barred
 
+_Offer = tuple[tuple[str, ...], int, int, int, int]
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -33,15 +35,18 @@ class Survey:
         self._defaults = defaults
         self._aliases = {name.lower(): names for name, names in snapshot.cloud_aliases.items()}
         self._banned = {image: {name.lower() for name in names} for image, names in snapshot.banned_images.items()}
-        self._blocks = {(each.shape, each.cloud): each.reason for each in snapshot.blocks if each.until > snapshot.now}
-        self._open: list[Cloud] = []
+        self._blocks: dict[str, dict[str, str]] = {}
+        for block in snapshot.blocks:
+            if block.until > snapshot.now:
+                self._blocks.setdefault(block.shape, {})[block.cloud] = block.reason
+        self._open: list[tuple[Cloud, str, _Offer]] = []
         self._closed: dict[str, tuple[str, ...]] = {}
         for cloud in snapshot.clouds:
             reasons = _closed(cloud, snapshot)
             if reasons:
                 self._closed[cloud.name.lower()] = reasons
             else:
-                self._open.append(cloud)
+                self._open.append((cloud, cloud.name.lower(), _offer(cloud)))
         self._names = [cloud.name for cloud in snapshot.clouds]
         self._verdicts: dict[tuple[str, tuple[str, ...]], Verdict] = {}
 
@@ -56,12 +61,17 @@ class Survey:
         return found
 
     def _judge(self, key: str, shape: Shape, blocked: set[str]) -> Verdict:
-        targets = self._targets(shape)
+        targets, refused = self._targets(shape), self._refused(key, blocked)
         suitable = {}
         rejected = []
-        for cloud in self._open:
-            if targets is None or cloud.name.lower() in targets:
-                reason = self._unfit(key, shape, cloud, blocked)
+        small: dict[_Offer, bool] = {}
+        for cloud, name, offer in self._open:
+            if targets is None or name in targets:
+                # Most clouds offer what others do: the rules are asked once for all of those, and again for words.
+                if offer not in small:
+                    small[offer] = bool(_lacking(shape, cloud))
+                reason = refused.get(name) or (_lacking(shape, cloud) if small[offer] else "")
+                reason = reason or (self._banned_image(shape, cloud) if self._banned else "")
                 if reason:
                     rejected += [Requirement(cloud.name, each) for each in reason.splitlines()]
                 else:
@@ -69,7 +79,7 @@ class Survey:
         for name, reasons in self._closed.items():
             if targets is None or name in targets:
                 rejected += [Requirement(name, each) for each in reasons]
-        for name in sorted((targets or set()) - {each.lower() for each in self._names}):
+        for name in sorted(targets - {each.lower() for each in self._names}) if targets else ():
             rejected.append(Requirement(name, f"TargetClouds names {name!r}, which is no cloud here"))
         return Verdict(suitable, tuple(rejected))
 
@@ -79,20 +89,29 @@ class Survey:
         names = (self._aliases.get(each.lower(), (each,)) for each in shape.target_clouds)
         return {name.lower() for each in names for name in each}
 
-    def _unfit(self, key: str, shape: Shape, cloud: Cloud, blocked: set[str]) -> str:
-        if cloud.name.lower() in blocked:
-            return f"{cloud.name} is blocked for this job after a failure"
-        if (key, cloud.name) in self._blocks:
-            return self._blocks[key, cloud.name] or f"{cloud.name} is blocked for this job after a failure"
-        for rule in _RULES:
-            reason = rule(shape, cloud)
-            if reason:
-                return reason
-        return self._banned_image(shape, cloud) if self._banned else ""
+    def _refused(self, key: str, blocked: set[str]) -> dict[str, str]:
+        """The clouds, in lower case, that jobs of a shape are kept off, and why."""
+        held = {name.lower(): reason for name, reason in self._blocks.get(key, {}).items()}
+        words = "{} is blocked for this job after a failure"
+        names = {cloud.name.lower(): cloud.name for cloud, _, _ in self._open} if held or blocked else {}
+        return {
+            name: words.format(names[name]) if name in blocked else held[name] or words.format(names[name])
+            for name in (blocked | held.keys()) & names.keys()
+        }
 
     def _banned_image(self, shape: Shape, cloud: Cloud) -> str:
         image = image_for(shape, cloud, self._defaults, self._aliases)
         return f"image {image} is banned on {cloud.name}" if cloud.name.lower() in self._banned.get(image, ()) else ""
+
+
+def _offer(cloud: Cloud) -> _Offer:
+    """All that the rules look at of a cloud but its name."""
+    return (*cloud.network_pools,), cloud.max_vm_mem, cloud.cpu_cores, cloud.memory_mb, cloud.storage_gb
+
+
+def _lacking(shape: Shape, cloud: Cloud) -> str:
+    """What the cloud can never give a VM of this shape, as a sentence, or empty."""
+    return next((reason for rule in _RULES if (reason := rule(shape, cloud))), "")
 
 
 def rejections(shape: Shape, snapshot: Snapshot, defaults: JobDefaults) -> list[Requirement]:

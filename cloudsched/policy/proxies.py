@@ -28,8 +28,10 @@ def shown(expires_at: int | None) -> str | None:
 
 def ends_at(text: str | None) -> int | None:
     """The Unix seconds of what `shown` made; None for a proxy whose end is not known."""
+    if not text or text == NONE:
+        return None
     try:
-        return calendar.timegm(time.strptime(text or NONE, _FORMAT))
+        return calendar.timegm(time.strptime(text, _FORMAT))
     except ValueError:
         return None
 

@@ -34,8 +34,16 @@ def _fields(vm: VM, slots: Sequence[Machine], now: int) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if getattr(vm, name) != value}
 
 
+def _is_told(vm: VM, slot: Machine) -> bool:
+    """Whether the VM's record has the names and addresses of its slot."""
+    addresses = vm.condoraddr == slot.address_startd and vm.condormasteraddr == slot.address_master
+    return bool(vm.condorname) and addresses
+
+
 def _present(vm: VM, slots: Sequence[Machine], now: int) -> dict[str, Any]:
     first = slots[0]
+    if vm.idle_start is None and _is_told(vm, first) and is_busy(slots):
+        return {}  # most VMs, in most cycles
     idle_start = vm.idle_start
     if is_busy(slots):
         idle_start = None

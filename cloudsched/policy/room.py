@@ -57,6 +57,10 @@ class Room:
             return f"needs {shape.req_storage} GB of storage, {max(0, left.storage)} GB left on {cloud.name}"
         return ""
 
+    def has_slots(self, cloud: Cloud) -> bool:
+        """Whether the cloud has a slot left, for a VM of whatever shape."""
+        return self._left[cloud.name].slots >= 1
+
     def fill(self, cloud: Cloud) -> float:
         """The used share of the slots: 1 where there are none (PARITY 5.4)."""
         return self._left[cloud.name].used / cloud.vm_slots if cloud.vm_slots > 0 else 1.0

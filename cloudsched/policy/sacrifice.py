@@ -34,8 +34,9 @@ class Sacrifices:
         self._excess = excess
         self._offered: dict[str, list[VM]] = {}
         for vm in snapshot.vms:
-            free = not is_leaving(vm) and vm.uid not in snapshot.in_flight and is_settled(vm, self._now, SETTLE_SECONDS)
-            if free and excess.get(vm.uservmtype, 0) > _NEARLY:
+            if excess.get(vm.uservmtype, 0) <= _NEARLY or is_leaving(vm) or vm.uid in snapshot.in_flight:
+                continue
+            if is_settled(vm, self._now, SETTLE_SECONDS):
                 self._offered.setdefault(vm.cloud, []).append(vm)
         for vms in self._offered.values():
             vms.sort(key=lambda vm: (self._value(vm), -excess[vm.uservmtype], -vm.position))

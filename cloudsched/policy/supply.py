@@ -9,10 +9,10 @@ that have just started.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cloudsched.model.jobs import WAITING, JobGroup, JobStatus, Shape
+from cloudsched.model.jobs import WAITING, JobGroup, JobStatus, Machine, Shape
 from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM
 from cloudsched.policy.machines import Slots, is_claimed, owner
@@ -116,17 +116,23 @@ def _offers(snapshot: Snapshot, groups: Iterable[JobGroup], slots: Slots) -> dic
     usable = [vm for vm in snapshot.vms if takes_jobs(vm)]
     usable.sort(key=lambda vm: (vm.status == "Running", vm.uid in slots, -vm.position))
     behind = _behind(snapshot, groups, slots)
-    offers = {vm.uservmtype: _Offer(started=max(0, -behind[vm.uservmtype])) for vm in usable}
-    free = {vm.uid: max(0, job_slots(vm) - sum(map(is_claimed, slots.get(vm.uid, ())))) for vm in usable}
-    for vm in reversed(usable):
+    offers = {name: _Offer(started=max(0, -behind[name])) for name in {vm.uservmtype for vm in usable}}
+    free = {vm.uid: left for vm in usable if (left := _free(vm, slots.get(vm.uid, ()))) > 0}
+    with_room = [vm for vm in usable if vm.uid in free]
+    for vm in reversed(with_room):
         if vm.status == "Running" and behind[vm.uservmtype] > 0:
             hidden = min(free[vm.uid], behind[vm.uservmtype])
             free[vm.uid] -= hidden
             behind[vm.uservmtype] -= hidden
-    for vm in usable:
+    for vm in with_room:
         if free[vm.uid]:
             offers[vm.uservmtype].add(vm, free[vm.uid])
     return offers
+
+
+def _free(vm: VM, slots: Sequence[Machine]) -> int:
+    """How many more jobs the VM could take, by its slots."""
+    return job_slots(vm) - sum([is_claimed(each) for each in slots])
 
 
 def _behind(snapshot: Snapshot, groups: Iterable[JobGroup], slots: Slots) -> Counter[str]:
@@ -136,9 +142,18 @@ def _behind(snapshot: Snapshot, groups: Iterable[JobGroup], slots: Slots) -> Cou
         if group.job_status == JobStatus.RUNNING:
             behind[snapshot.shapes[group.shape].uservmtype] += group.jobs
     vms = {vm.uid: vm for vm in snapshot.vms}
+    claimed: Counter[tuple[str, str]] = Counter()
     for uid, machines in slots.items():
-        for machine in filter(is_claimed, machines):
-            vm = vms.get(uid)
-            user = owner(machine) or (vm.user if vm else "")
-            behind[f"{user}:{machine.vmtype or (vm.vmtype if vm else '')}"] -= 1
+        for machine in machines:
+            if is_claimed(machine):
+                claimed[_claimant(machine, vms.get(uid))] += 1
+    for (user, vmtype), count in claimed.items():
+        behind[f"{user}:{vmtype}"] -= count
     return behind
+
+
+def _claimant(machine: Machine, vm: VM | None) -> tuple[str, str]:
+    """The user whose job holds a slot, and the slot's VMType; what the slot does not tell is that of its VM."""
+    if vm is None:
+        return owner(machine), machine.vmtype
+    return owner(machine) or vm.user, machine.vmtype or vm.vmtype

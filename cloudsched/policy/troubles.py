@@ -47,7 +47,7 @@ REACTIONS: Mapping[TroubleKind, Reaction] = {
     ),
 }
 _GRAVITY = {kind: number for number, kind in enumerate(TroubleKind)}
-_FORGOTTEN_SECONDS = 3600
+FORGOTTEN_SECONDS = 3600
 
 
 def after_failure(before: Trouble | None, failure: Failure, now: float, chance: float) -> Trouble:
@@ -135,7 +135,7 @@ def is_forgotten(trouble: Trouble | None, now: int) -> bool:
         trouble is not None
         and trouble.call is CloudCall.BOOT
         and trouble.next_try is not None
-        and now - trouble.next_try > _FORGOTTEN_SECONDS
+        and now - trouble.next_try > FORGOTTEN_SECONDS
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloudsched.model.vms import VM, is_leaving
+from cloudsched.model.vms import VM
 
 STARTING = frozenset({"Starting", "Unpropagated", "Provisioning"})
 
@@ -10,7 +10,7 @@ STARTING = frozenset({"Starting", "Unpropagated", "Provisioning"})
 def takes_jobs(vm: VM) -> bool:
     """Whether the VM runs jobs now or will once it has started."""
     usable = vm.status == "Running" or vm.status in STARTING
-    return usable and vm.override_status is None and not is_leaving(vm)
+    return usable and vm.override_status is None and not vm.destroying and not vm.retired
 
 
 def job_slots(vm: VM) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from cloudsched.model.actions import Action, Destroy, OrderJobs, Plan, Reload, Renew, Retire, SetCloud, Settle, SetVM
@@ -11,8 +11,11 @@ from cloudsched.model.jobs import JobOrder
 from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM, is_retiring
 from cloudsched.model.wishes import Aspect, OutcomeState, Wish
-from cloudsched.policy.foresight import foresee
+from cloudsched.policy.foresight import Ahead
 from cloudsched.policy.requests import request_of
+
+_Answer = Callable[[Ahead, Container[str], Wish], Plan]
+"""What a wish comes to, ahead of which others have been answered; the VMs that calls are under way for are busy."""
 
 
 def wishes(snapshot: Snapshot) -> Plan:
@@ -21,9 +24,10 @@ def wishes(snapshot: Snapshot) -> Plan:
     A wish for a VM that a call is running for, or that is being destroyed, waits for that to end.
     """
     actions: list[Action] = []
+    ahead = Ahead(snapshot)
     for wish in sorted(snapshot.wishes, key=lambda each: each.id):
-        answer = _ANSWERS[wish.aspect](snapshot, wish)
-        snapshot = foresee(snapshot, answer)
+        answer = _ANSWERS[wish.aspect](ahead, snapshot.in_flight, wish)
+        ahead.do(answer)
         actions += answer
     return tuple(actions)
 
@@ -32,9 +36,9 @@ def _failed(wish: Wish, error: str) -> Plan:
     return (Settle(wish.id, OutcomeState.FAILED, {"error": error}),)
 
 
-def _about_cloud(answer: Callable[[Cloud, Wish], Plan]) -> Callable[[Snapshot, Wish], Plan]:
-    def find(snapshot: Snapshot, wish: Wish) -> Plan:
-        cloud = next((each for each in snapshot.clouds if each.name.lower() == wish.name.lower()), None)
+def _about_cloud(answer: Callable[[Cloud, Wish], Plan]) -> _Answer:
+    def find(ahead: Ahead, busy: Container[str], wish: Wish) -> Plan:
+        cloud = next((each for each in ahead.clouds.values() if each.name.lower() == wish.name.lower()), None)
         if cloud is None or cloud.removed:
             return _failed(wish, f"There is no cloud {wish.name!r}.")
         return answer(cloud, wish)
@@ -61,21 +65,20 @@ def _vm_slots(cloud: Cloud, wish: Wish) -> Plan:
     return SetCloud(cloud.name, {"vm_slots": slots}), Settle(wish.id)
 
 
-def _define(snapshot: Snapshot, wish: Wish) -> Plan:
+def _define(ahead: Ahead, busy: Container[str], wish: Wish) -> Plan:
     return (Reload(wish.aspect.value, wish.name, wish=wish.id),)
 
 
-def _delete(snapshot: Snapshot, wish: Wish) -> Plan:
+def _delete(ahead: Ahead, busy: Container[str], wish: Wish) -> Plan:
     """A cloud drains, keeps its place until nothing is left on it, and goes.
 
     VMs that were released keep it too, as nobody would know them again; but not one that cannot be listed any more.
     """
-    cloud = next((each for each in snapshot.clouds if each.name == wish.name), None)
+    cloud = ahead.clouds.get(wish.name)
     if cloud is None:
         return (Reload(wish.aspect.value, wish.name, wish=wish.id),)
     is_listed = cloud.unusable is None and not cloud.stale and not cloud.connection_problem
-    is_empty = all(vm.cloud != cloud.name for vm in snapshot.vms)
-    if is_empty and not (is_listed and cloud.name in snapshot.released_on):
+    if ahead.is_empty(cloud.name) and not (is_listed and ahead.has_released(cloud.name)):
         return (Reload(wish.aspect.value, wish.name, wish=wish.id),)
     if cloud.removed:
         return ()
@@ -83,12 +86,12 @@ def _delete(snapshot: Snapshot, wish: Wish) -> Plan:
     return (SetCloud(cloud.name, {"removed": True, "enabled": False, "request": request}),)
 
 
-def _about_vm(answer: Callable[[VM, Wish], Plan]) -> Callable[[Snapshot, Wish], Plan]:
-    def find(snapshot: Snapshot, wish: Wish) -> Plan:
-        vm = next((each for each in snapshot.vms if each.uid == wish.name), None)
-        if vm is None:
+def _about_vm(answer: Callable[[VM, Wish], Plan]) -> _Answer:
+    def find(ahead: Ahead, busy: Container[str], wish: Wish) -> Plan:
+        vm = ahead.vms.get(wish.name)
+        if vm is None or vm.released:
             return (Settle(wish.id),)
-        if vm.destroying or vm.uid in snapshot.in_flight:
+        if vm.destroying or vm.uid in busy:
             return ()
         return answer(vm, wish)
 
@@ -109,9 +112,9 @@ def _reset(vm: VM, wish: Wish) -> Plan:
     return SetVM(vm.uid, {"override_status": None, "force_retire": False, "retired": False}), Settle(wish.id)
 
 
-def _released(snapshot: Snapshot, wish: Wish) -> Plan:
+def _released(ahead: Ahead, busy: Container[str], wish: Wish) -> Plan:
     if (wish.value or {}).get("released", True):
-        return _about_vm(_forgotten)(snapshot, wish)
+        return _about_vm(_forgotten)(ahead, busy, wish)
     # Taken back: no snapshot has it, and where its cloud no longer lists it either there is no record to change.
     return SetVM(wish.name, {"released": False}), Settle(wish.id)
 
@@ -120,7 +123,7 @@ def _forgotten(vm: VM, wish: Wish) -> Plan:
     return SetVM(vm.uid, {"released": True}), Settle(wish.id)
 
 
-def _order(snapshot: Snapshot, wish: Wish) -> Plan:
+def _order(ahead: Ahead, busy: Container[str], wish: Wish) -> Plan:
     submit = wish.aspect is Aspect.SUBMIT
     order = JobOrder(
         token=f"wish-{wish.id}",
@@ -132,15 +135,15 @@ def _order(snapshot: Snapshot, wish: Wish) -> Plan:
     return (OrderJobs(order, wish=wish.id),)
 
 
-def _reload(snapshot: Snapshot, wish: Wish) -> Plan:
+def _reload(ahead: Ahead, busy: Container[str], wish: Wish) -> Plan:
     return (Reload(wish.aspect.value, wish.value, wish=wish.id),)
 
 
-def _renew(snapshot: Snapshot, wish: Wish) -> Plan:
+def _renew(ahead: Ahead, busy: Container[str], wish: Wish) -> Plan:
     return (Renew(wish.aspect, wish.name, wish.id),)
 
 
-_ANSWERS: Mapping[Aspect, Callable[[Snapshot, Wish], Plan]] = {
+_ANSWERS: Mapping[Aspect, _Answer] = {
     Aspect.ENABLED: _about_cloud(_enabled),
     Aspect.VM_SLOTS: _about_cloud(_vm_slots),
     Aspect.DEFINE: _define,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -11,6 +12,7 @@ from cloudsched.errors import NotFound
 from cloudsched.model.clouds import Cloud
 from cloudsched.store import rows, tables
 from cloudsched.store.connect import Writing
+from cloudsched.store.following import Followed, Following
 
 EFFECTIVE = (
     "enabled",
@@ -30,6 +32,13 @@ def all_clouds(connection: Connection) -> list[Cloud]:
     table = tables.clouds
     found = connection.execute(select(table).order_by(table.c.removed, table.c.position, table.c.name)).mappings()
     return [rows.from_row(Cloud, row) for row in found]
+
+
+def following() -> Following[Cloud]:
+    """`all_clouds` for a reader that looks again and again."""
+    columns, build = rows.reader(Cloud, tables.clouds)
+    order: Callable[[Cloud], tuple[bool, int, str]] = attrgetter("removed", "position", "name")
+    return Following(Followed(tables.clouds, "clouds", columns, build, attrgetter("name"), order))
 
 
 def find(connection: Connection, name: str) -> Cloud:

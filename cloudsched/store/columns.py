@@ -46,8 +46,8 @@ def number(name: str, **options: Any) -> Column[Any]:
     return Column(name, Float(53), nullable=options.pop("nullable", False), **options)
 
 
-def truth(name: str) -> Column[Any]:
-    return Column(name, Boolean, nullable=False)
+def truth(name: str, **options: Any) -> Column[Any]:
+    return Column(name, Boolean, nullable=False, **options)
 
 
 def json_value(name: str, **options: Any) -> Column[Any]:

@@ -210,6 +210,11 @@ class Kind:
         return own | get_type_hints(Shape)
 
     @cached_property
+    def columns(self) -> tuple[tuple[str, str], ...]:
+        """The table's columns with the record's fields that they hold."""
+        return tuple((self.renamed.get(each.name, each.name), each.name) for each in fields(self.record))
+
+    @cached_property
     def required(self) -> tuple[str, ...]:
         """Fields that have no default."""
         sources = (*fields(self.record), *(fields(Shape) if self.shapes is not None else ()))
@@ -305,12 +310,18 @@ def entry(values: Mapping[str, Any]) -> Entry:
     kind = _BY_NAME.get(str(values.get("kind")))
     if kind is None:
         raise DocumentError(f"the 'kind' of a line must be one of {', '.join(_BY_NAME)}, not {values.get('kind')!r}")
-    given = {name: value for name, value in values.items() if name != "kind" and name not in kind.derived}
+    given = _given(kind, values)
     _check(kind.name, given, kind.hints, kind.required)
     problem = _key_problem(kind, given) or kind.problem(given)
     if problem:
         raise DocumentError(problem)
     return _entry(kind, given)
+
+
+def known(values: Mapping[str, Any]) -> Entry:
+    """A line that `entry` has taken before."""
+    kind = _BY_NAME[values["kind"]]
+    return _entry(kind, _given(kind, values))
 
 
 def end(values: Mapping[str, Any], lines: int) -> None:
@@ -328,6 +339,10 @@ def line(kind: Kind, row: Mapping[str, Any], shape: Mapping[str, Any]) -> dict[s
     return {"kind": kind.name, **found, **derived}
 
 
+def _given(kind: Kind, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name != "kind" and name not in kind.derived}
+
+
 def _entry(kind: Kind, given: Mapping[str, Any]) -> Entry:
     shape = None
     own = dict(given)
@@ -335,7 +350,7 @@ def _entry(kind: Kind, given: Mapping[str, Any]) -> Entry:
         shape = to_shape({name: own.pop(name) for name in SHAPE_FIELDS if name in own})
         own["shape"] = shape
     value = kind.record(**own)
-    row = {kind.renamed.get(each.name, each.name): getattr(value, each.name) for each in fields(value)}
+    row = {column: getattr(value, name) for column, name in kind.columns}
     if shape is not None:
         row |= {"key": shape.key} if kind.name == "shape" else {"shape": shape.key}
     return Entry(kind, row, shape)

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Select, func, insert, select, update
 from cloudsched.errors import Conflict, DocumentError
 from cloudsched.model.jobs import JobStatus, Shape
 from cloudsched.model.wishes import Aspect, OutcomeState
-from cloudsched.store import document, locks, place, tables
+from cloudsched.store import document, groups, locks, place, tables
 from cloudsched.store.connect import Store, Writing, state_row
 from cloudsched.store.document import KINDS, Entry, Kind
 from cloudsched.store.retention import forget_everything
@@ -65,7 +65,7 @@ def load(store: Store, lines: Iterable[str], *, path: str, replace: bool) -> dic
             # What comes after must not bear an index that entries of the journal bear already.
             writing.index = max(writing.index, index + 1)
             _make_room(writing, replace, locks.note(store.directory))
-            _Loader(writing).load(document.entry(json.loads(text)) for text in checked)
+            _Loader(writing).load(document.known(json.loads(text)) for text in checked)
     return counts
 
 
@@ -243,8 +243,8 @@ class _Loader:
 
     def job(self, entry: Entry) -> Row:
         key = entry.row["shape"]
-        missing = {"key": key, "shape": _values(entry.shape), "reasons": [], "blocks": {}}
-        self._shapes["job"].setdefault(key, missing)
+        if key not in self._shapes["job"]:
+            self._shapes["job"][key] = {"key": key, "shape": _values(entry.shape), "reasons": [], "blocks": {}}
         return entry.row
 
     def wish(self, entry: Entry) -> Row:
@@ -258,7 +258,8 @@ class _Loader:
 
     def queued_job(self, entry: Entry) -> Row:
         key = entry.row["shape"]
-        self._shapes["queued_job"].setdefault(key, {"key": key, "shape": _values(entry.shape)})
+        if key not in self._shapes["queued_job"]:
+            self._shapes["queued_job"][key] = {"key": key, "shape": _values(entry.shape)}
         self._queued += 1
         self._cluster = max(self._cluster, entry.row["cluster_id"])
         return {**_held_without_environment(entry.row), "seq": self._queued, "change": self._change}
@@ -287,6 +288,7 @@ class _Loader:
             self._add(kinds["shape"], row)
         for name, waiting in self._rows.items():
             self._insert(kinds[name], waiting)
+        groups.count_again(self._writing)
         if self._shapes["queued_job"]:
             self._writing.connection.execute(insert(tables.queue_shapes), list(self._shapes["queued_job"].values()))
         counters = tables.queue_counters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -19,16 +19,19 @@ def all_polls(connection: Connection) -> list[Polled]:
 
 
 def record_polls(writing: Writing, polled: Sequence[Polled]) -> None:
-    """Record attempts; what an attempt does not tell (`ok_at` of a failed one) stays as it was."""
-    if not polled:
-        return
+    """Record attempts, all of a transaction together; what one does not tell (`ok_at` of a failed one) stays."""
+    if polled:
+        writing.collect(_record, polled)
+
+
+def _record(writing: Writing, polled: Sequence[Polled]) -> None:
     known = {each.name: each for each in all_polls(writing.connection)}
     for each in polled:
         before = known.get(each.name, each)
         known[each.name] = replace(each, ok_at=each.ok_at or before.ok_at, failed_at=each.failed_at or before.failed_at)
     names = {each.name for each in polled}
     writing.connection.execute(delete(tables.polls).where(tables.polls.c.name.in_(names)))
-    writing.connection.execute(insert(tables.polls), [asdict(known[name]) for name in sorted(names)])
+    writing.connection.execute(insert(tables.polls), [rows.to_row(known[name]) for name in sorted(names)])
 
 
 def keep_polls(writing: Writing, names: Collection[str]) -> None:

@@ -48,13 +48,13 @@ def from_row(kind: Callable[..., T], row: RowMapping | Mapping[str, Any]) -> T:
 @cache
 def reader(kind: Callable[..., T], table: Table) -> tuple[list[ColumnElement[Any]], Callable[[Sequence[Any]], T]]:
     """The columns that make a dataclass, and what makes it of a row of just these: much faster than `from_row`."""
-    names, tuples = _names(kind)
-    places = [place for place, name in enumerate(names) if name in tuples]
+    names, made = _names(kind)
+    places = [(place, made[name]) for place, name in enumerate(names) if name in made]
 
     def build(row: Sequence[Any]) -> T:
         values = list(row)
-        for place in places:
-            values[place] = tuple(values[place])
+        for place, make in places:
+            values[place] = make(values[place])
         return kind(*values)
 
     return [table.c[name] for name in names], build
@@ -144,10 +144,11 @@ def changes(connection: Connection, table: Table, topic: str, since: int) -> tup
     return list(rows), gone(connection, topic, since)
 
 
-def gone(connection: Connection, topic: str, since: int) -> list[str]:
-    """The keys of a topic's rows that were deleted after the index `since`."""
+def gone(connection: Connection, topic: str, since: int, until: int | None = None) -> list[str]:
+    """The keys of a topic's rows that were deleted after the index `since`, and not after `until`."""
     stones = tables.tombstones
     query = select(stones.c.key).where(stones.c.topic == topic, stones.c.revision > since)
+    query = query if until is None else query.where(stones.c.revision <= until)
     return list(connection.execute(query).scalars())
 
 

@@ -123,7 +123,7 @@ vms = _table(
     _bool("failed_retire"),
     _json("job_run_times"),
     _int("position", index=True),
-    _text("shape"),
+    _text("shape", index=True),
     _bool("retired"),
     _bool("released"),
     _bool("destroying"),
@@ -147,6 +147,8 @@ shapes = _table(
     _json("blocks"),
     _revision(),
 )
+
+_GROUP = ("shape", "priority", "job_status", "status", "banned", "blocked_clouds")
 
 jobs = _table(
     "jobs",
@@ -183,9 +185,24 @@ jobs = _table(
     _int("submitted_at"),
     _int("finished_at", nullable=True),
     _revision(),
-    Index("jobs_group", "shape", "priority", "job_status", "status", "banned", "blocked_clouds"),
+    Index("jobs_group", *_GROUP, "cluster_id", "proc_id"),
     Index("jobs_number", "cluster_id", "proc_id"),
+    Index("jobs_finished", "finished_at"),
 )
+
+job_groups = _table(
+    "job_groups",
+    _text("shape", primary_key=True),
+    _int("priority", primary_key=True, autoincrement=False),
+    _int("job_status", primary_key=True, autoincrement=False),
+    _text("status", primary_key=True),
+    _bool("banned", primary_key=True),
+    _json("blocked_clouds", primary_key=True),
+    _int("jobs"),
+    _int("cluster_id"),
+    _int("proc_id"),
+)
+"""How many jobs of each kind there are, and the number of the first: kept by whoever changes `jobs` (store/groups)."""
 
 machines = _table(
     "machines",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, or_, select
@@ -11,15 +12,23 @@ from cloudsched.errors import NotFound
 from cloudsched.model.vms import VM
 from cloudsched.store import rows, tables
 from cloudsched.store.connect import Writing
+from cloudsched.store.following import Followed, Following
 
 _OLDEST_FIRST = (tables.vms.c.retired, tables.vms.c.position, tables.vms.c.uid)
 
 
 def all_vms(connection: Connection) -> list[VM]:
     """Every VM, released ones too, in creation order."""
-    table = tables.vms
-    found = connection.execute(select(table).order_by(table.c.position, table.c.uid)).mappings()
-    return [rows.from_row(VM, row) for row in found]
+    columns, build = rows.reader(VM, tables.vms)
+    found = connection.execute(select(*columns).order_by(tables.vms.c.position, tables.vms.c.uid))
+    return list(map(build, found))
+
+
+def following() -> Following[VM]:
+    """`all_vms` for a reader that looks again and again."""
+    columns, build = rows.reader(VM, tables.vms)
+    order: Callable[[VM], tuple[int, str]] = attrgetter("position", "uid")
+    return Following(Followed(tables.vms, "vms", columns, build, attrgetter("uid"), order))
 
 
 def changed(connection: Connection, since: int) -> tuple[list[VM], list[str]]:
@@ -27,6 +36,14 @@ def changed(connection: Connection, since: int) -> tuple[list[VM], list[str]]:
     columns, build = rows.reader(VM, tables.vms)
     found = connection.execute(select(*columns).where(tables.vms.c.revision > since))
     return list(map(build, found)), rows.gone(connection, "vms", since) if since else []
+
+
+def recorded(connection: Connection, cloud: str) -> list[VM]:
+    """Every VM of one cloud, released ones too, in creation order."""
+    columns, build = rows.reader(VM, tables.vms)
+    table = tables.vms
+    query = select(*columns).where(table.c.cloud == cloud).order_by(table.c.position, table.c.uid)
+    return list(map(build, connection.execute(query)))
 
 
 def of_cloud(connection: Connection, cloud: str) -> list[VM]:
@@ -58,6 +75,17 @@ def users_of(connection: Connection, cloud: str, vm_id: str) -> set[str]:
     table = tables.vms
     named = or_(table.c.id == vm_id, table.c.spot_id == vm_id, table.c.uid == vm_id)
     return set(connection.execute(select(table.c.user).where(table.c.cloud == cloud, named)).scalars())
+
+
+def held(connection: Connection, cloud: str) -> int:
+    """How many VMs count in a cloud's allowance, released ones among them; drained ones do not."""
+    counted = select(func.count()).where(tables.vms.c.cloud == cloud, tables.vms.c.retired.is_(False))
+    return int(connection.execute(counted).scalar_one())
+
+
+def clouds_with_vms(connection: Connection) -> set[str]:
+    """The clouds that VMs are recorded on, released ones too."""
+    return set(connection.execute(select(tables.vms.c.cloud).distinct()).scalars())
 
 
 def next_position(connection: Connection) -> int:

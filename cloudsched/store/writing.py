@@ -26,6 +26,11 @@ class Writing:
         """Have items recorded in one go, with all others for the same `record`, before the transaction ends."""
         self._collected.setdefault(record, []).extend(items)
 
+    def record_now(self, record: Callable[[Writing, list[Any]], None]) -> None:
+        """Record what was collected so far for one `record`: somebody asks what it comes to."""
+        if items := self._collected.pop(record, None):
+            record(self, items)
+
     def finish(self) -> None:
         """Record what was collected: all that is left to do before the state row."""
         for record, items in self._collected.items():

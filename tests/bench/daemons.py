@@ -45,8 +45,21 @@ class Server:
 @contextmanager
 def info(home: Path, **options: str) -> Iterator[Server]:
     """An info daemon on the state in `home`, with the shipped defaults and these options."""
+    with _daemon("info_server", home, **options) as server:
+        yield server
+
+
+@contextmanager
+def admin(home: Path) -> Iterator[Server]:
+    """An admin daemon on the state in `home`, with the shipped defaults; no engine runs, so no verb waits for one."""
+    with _daemon("admin_server", home) as server:
+        yield server
+
+
+@contextmanager
+def _daemon(program: str, home: Path, **options: str) -> Iterator[Server]:
     given = {f"CLOUDSCHED_GLOBAL_{name}": value for name, value in options.items()}
-    command = [COMMANDS / "info_server", "--port", "0"]
+    command = [COMMANDS / program, "--port", "0"]
     with subprocess.Popen(command, env=environment(home) | given, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,13 +105,13 @@ def job_id(number: int) -> str:
     return f"schedd.example.org#{number // 100 + 1}.{number % 100}#{MADE_AT + number}"
 
 
-def write(path: Path, size: Size) -> None:
-    """Write a state document."""
+def write(path: Path, content: Iterable[dict[str, Any]]) -> None:
+    """Write a state document of these objects."""
     count = 0
     with path.open("w", encoding="ascii") as file:
         header = {"cloudsched_state": 1, "version": "2.0.0", "made_at": MADE_AT, "index": 1, "secrets": False}
         file.write(json.dumps(header) + "\n")
-        for line in lines(size):
+        for line in content:
             file.write(json.dumps(line) + "\n")
             count += 1
         file.write(json.dumps({"kind": "end", "lines": count}) + "\n")
@@ -125,11 +125,16 @@ def environment(home: Path) -> dict[str, str]:
 
 def made(home: Path, size: Size) -> Path:
     """A state directory with a fleet in it, loaded by the real command."""
+    return loaded(home, lines(size))
+
+
+def loaded(home: Path, content: Iterable[dict[str, Any]]) -> Path:
+    """A state directory with these objects in it, loaded by the real command."""
     home.mkdir(parents=True)
     (home / ".cloudscheduler").mkdir()
     (home / ".cloudscheduler" / "cloud_scheduler_status.conf").write_text("[global]\n")
     document = home / "fleet.jsonl"
-    write(document, size)
+    write(document, content)
     subprocess.run(
         [COMMANDS / "cloud_scheduler", "state", "load", str(document)],
         env=environment(home),

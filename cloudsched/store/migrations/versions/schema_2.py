@@ -25,6 +25,8 @@ def upgrade() -> None:
         *(sa.Column(name, sa.Text, nullable=False) for name in ("image", "flavor", "console")),
     )
     _add_tokens()
+    _count_jobs()
+    op.create_index("ix_vms_shape", "vms", ["shape"])
     _chain("journal")
     _ends("journal_ends")
     _chain("acts")
@@ -54,6 +56,37 @@ def _add_tokens() -> None:
         sa.Column("token", sa.Text, primary_key=True, nullable=False),
         sa.Column("used_at", big, nullable=False),
         sa.Column("address", sa.Text, nullable=False),
+    )
+
+
+def _count_jobs() -> None:
+    """A table of how many jobs of each kind there are, and indexes to keep it by."""
+    kind = ("shape", "priority", "job_status", "status", "banned", "blocked_clouds")
+    op.drop_index("jobs_group", "jobs")
+    op.create_index("jobs_group", "jobs", [*kind, "cluster_id", "proc_id"])
+    op.create_index("jobs_finished", "jobs", ["finished_at"])
+    op.create_table(
+        "job_groups",
+        sa.Column("shape", sa.Text, primary_key=True, nullable=False),
+        sa.Column("priority", _BIG, primary_key=True, autoincrement=False, nullable=False),
+        sa.Column("job_status", _BIG, primary_key=True, autoincrement=False, nullable=False),
+        sa.Column("status", sa.Text, primary_key=True, nullable=False),
+        sa.Column("banned", sa.Boolean, primary_key=True, nullable=False),
+        sa.Column("blocked_clouds", sa.Text, primary_key=True, nullable=False),
+        *(sa.Column(name, _BIG, nullable=False) for name in ("jobs", "cluster_id", "proc_id")),
+    )
+    op.execute(
+        "INSERT INTO job_groups"
+        " (shape, priority, job_status, status, banned, blocked_clouds, jobs, cluster_id, proc_id)"
+        " SELECT shape, priority, job_status, status, banned, blocked_clouds, COUNT(*), MIN(cluster_id), 0"
+        " FROM jobs WHERE problem = '' GROUP BY shape, priority, job_status, status, banned, blocked_clouds"
+    )
+    op.execute(
+        "UPDATE job_groups SET proc_id = (SELECT MIN(j.proc_id) FROM jobs j"
+        " WHERE j.shape = job_groups.shape AND j.priority = job_groups.priority"
+        " AND j.job_status = job_groups.job_status AND j.status = job_groups.status"
+        " AND j.banned = job_groups.banned AND j.blocked_clouds = job_groups.blocked_clouds"
+        " AND j.cluster_id = job_groups.cluster_id AND j.problem = '')"
     )
 
 

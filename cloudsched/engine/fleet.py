@@ -1,0 +1,91 @@
+"""What is on record of clouds, VMs and slots, kept in memory: what polls bring is held against it without reading it.
+
+All of it is as committed when a transaction began. Once the transaction has changed a topic itself, that is read anew.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cloudsched.model.clouds import Cloud
+from cloudsched.model.jobs import Machine
+from cloudsched.model.vms import VM
+from cloudsched.store import Writing, clouds, machines, vms
+from cloudsched.store.connect import state_row
+from cloudsched.store.snapshot import Known
+
+
+def machine_host(name: str) -> str:
+    """A machine's host name: without its slot (`slotN@`), lower case (PARITY 5.5, B-15)."""
+    return name.rpartition("@")[2].lower()
+
+
+@dataclass(slots=True)
+class Fleet:
+    """Used by the engine's thread alone; `look` comes first in every transaction."""
+
+    known: Known = field(default_factory=Known)
+    _of: Writing | None = None
+    _vms: tuple[VM, ...] = ()
+    _clouds: tuple[Cloud, ...] = ()
+    _machines: tuple[Machine, ...] = ()
+    _by_cloud: Mapping[str, Sequence[VM]] = field(default_factory=dict)
+    _by_name: Mapping[str, Cloud] = field(default_factory=dict)
+    _by_host: Mapping[str, VM] | None = None
+    _slots: machines.Slots = field(default_factory=dict)
+
+    def look(self, writing: Writing) -> None:
+        """Take in what has been committed since the last look."""
+        if self._of is writing:
+            return
+        row = state_row(writing.connection)
+        every, present = self.known.vms.all(writing.connection, row), self.known.clouds.all(writing.connection, row)
+        slots = self.known.machines.all(writing.connection, row)
+        if every is not self._vms:
+            self._vms, self._by_cloud, self._by_host = every, _by_cloud(every), None
+        if present is not self._clouds:
+            self._clouds, self._by_name = present, {cloud.name: cloud for cloud in present}
+        if slots is not self._machines:
+            self._machines, self._slots = slots, machines.told(slots)
+        self._of = writing
+
+    def of_cloud(self, writing: Writing, name: str) -> Sequence[VM]:
+        """Every VM of a cloud, released ones too, in creation order."""
+        self.look(writing)
+        return vms.recorded(writing.connection, name) if "vms" in writing.touched else self._by_cloud.get(name, ())
+
+    def cloud(self, writing: Writing, name: str) -> Cloud:
+        """A cloud by its name. Raises NotFound."""
+        self.look(writing)
+        known = self._by_name.get(name) if "clouds" not in writing.touched else None
+        return known or clouds.find(writing.connection, name)
+
+    def slots(self, writing: Writing) -> machines.Slots:
+        """What each slot told last, by name."""
+        self.look(writing)
+        touched = "machines" in writing.touched
+        return machines.told(machines.all_machines(writing.connection)) if touched else self._slots
+
+    def hosts(self, writing: Writing) -> Mapping[str, VM]:
+        """VMs by every name a batch system may know them by."""
+        self.look(writing)
+        if self._by_host is None:
+            self._by_host = _by_host(self._vms)
+        return self._by_host
+
+
+def _by_cloud(every: Sequence[VM]) -> Mapping[str, Sequence[VM]]:
+    found: dict[str, list[VM]] = defaultdict(list)
+    for vm in every:
+        found[vm.cloud].append(vm)
+    return found
+
+
+def _by_host(every: Sequence[VM]) -> Mapping[str, VM]:
+    found: dict[str, VM] = {}
+    for vm in every:
+        names = (vm.uid, vm.hostname, vm.alt_hostname or "", machine_host(vm.condorname or ""))
+        found.update({name.lower(): vm for name in names if name})
+    return found

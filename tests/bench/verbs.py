@@ -1,0 +1,106 @@
+"""What a verb costs beyond the disk, and what a client's whole process takes."""
+
+from __future__ import annotations
+
+import http.client
+import sqlite3
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tests.bench.daemons import Server, admin, info
+from tests.bench.figure import Effort, Figure, interleaved
+from tests.bench.fleet import COMMANDS, SMALL, environment, made
+
+AT_ONCE = 20
+VERB_MS, STATUS_SECONDS = 1.0, 0.25
+COMMIT_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL")
+
+
+def figures(effort: Effort) -> Iterator[Figure]:
+    """A verb that waits for nothing, beside a bare commit; then `cloud_status`."""
+    with tempfile.TemporaryDirectory() as directory:
+        home = Path(directory) / "home"
+        made(home, SMALL)
+        yield from _verb(home, effort)
+        yield _status(home, effort)
+
+
+def _verb(home: Path, effort: Effort) -> Iterator[Figure]:
+    """In turns: verbs of one client on a kept connection, and commits of one row on the same disk."""
+    with admin(home) as server, closing(sqlite3.connect(home / "bare.db", isolation_level=None)) as bare:
+        for pragma in COMMIT_PRAGMAS:
+            bare.execute(f"PRAGMA {pragma}")
+        bare.execute("CREATE TABLE verbs (id INTEGER PRIMARY KEY, text TEXT)")
+        with closing(http.client.HTTPConnection(str(urlsplit(server.url).netloc))) as connection:
+            ask = partial(_ask, connection, _token(home))
+            ask(0)
+            asked, committed = interleaved(effort.rounds, _each(ask), _each(partial(_commit, bare)))
+    over = [verb - commit for verb, commit in zip(asked, committed, strict=True)]
+    yield Figure("verb.wait0", statistics.median(asked) * 1000, "ms")
+    yield Figure("verb.bare_commit", statistics.median(committed) * 1000, "ms")
+    yield Figure("verb.wait0.over_bare_commit", statistics.median(over) * 1000, "ms", VERB_MS)
+
+
+def _each(act: Callable[[int], None]) -> Callable[[], float]:
+    """What measures the median of a few in a row."""
+
+    def measured() -> float:
+        times = []
+        for number in range(AT_ONCE):
+            began = time.perf_counter()
+            act(number)
+            times.append(time.perf_counter() - began)
+        return statistics.median(times)
+
+    return measured
+
+
+def _token(home: Path) -> str:
+    return (home / "state" / "admin.token").read_text(encoding="ascii").strip()
+
+
+def _ask(connection: http.client.HTTPConnection, token: str, number: int) -> None:
+    action = ("enable", "disable")[number % 2]
+    headers = {"Authorization": f"Bearer {token}"}
+    connection.request("PUT", f"/clouds/cloud-001?action={action}", headers=headers)
+    answer = connection.getresponse()
+    body = answer.read()
+    if answer.status != 202:
+        raise RuntimeError(f"the verb gave {answer.status}: {body!r}")
+
+
+def _commit(connection: sqlite3.Connection, number: int) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("INSERT INTO verbs (text) VALUES (?)", (f"verb {number}",))
+    connection.execute("COMMIT")
+
+
+def _status(home: Path, effort: Effort) -> Figure:
+    """`cloud_status` from its start to its exit; everything it reads has been read before."""
+    with info(home) as server:
+        run = partial(_run, home, server)
+        run()
+        times = [run() for _ in range(effort.rounds)]
+    return Figure("client.cloud_status", statistics.median(times), "s", STATUS_SECONDS)
+
+
+def _run(home: Path, server: Server) -> float:
+    port = str(urlsplit(server.url).port)
+    began = time.perf_counter()
+    said = subprocess.run(
+        [COMMANDS / "cloud_status", "--all-cluster", "--port", port],
+        env=environment(home),
+        capture_output=True,
+        check=True,
+    ).stdout
+    spent = time.perf_counter() - began
+    if b"cloud-001" not in said:
+        raise RuntimeError(f"cloud_status said {said[:200]!r}")
+    return spent
