@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from cloudsched.model.actions import Explain, Plan, SetVM
+from cloudsched.model.clouds import Request, Requested
 from cloudsched.model.snapshot import Block, Snapshot
 from cloudsched.model.troubles import CloudCall, Trouble, TroubleKind
 from cloudsched.policy import plan
@@ -79,6 +80,13 @@ def _starving() -> Snapshot:
     return a_snapshot([a_cloud(slots=1)], [SHAPE, bob], vms=[vm], machines=(a_slot(vm, busy=True),), groups=groups)
 
 
+def _for_a_time() -> Snapshot:
+    request = Request(
+        Requested.ENABLED, since=NOW - 60, until=NOW + LATER, then=Requested.DISABLED, reached_at=NOW - 60
+    )
+    return replace(_busy(), clouds=(a_cloud(slots=1, request=request),))
+
+
 WAITS: dict[str, Callable[[], Snapshot]] = {
     "requested": lambda: _with(_busy(), requested_until=NOW + LATER, condorname="v"),
     "boot timeout": lambda: replace(
@@ -94,6 +102,7 @@ WAITS: dict[str, Callable[[], Snapshot]] = {
     "trouble forgotten": _forgotten,
     "block": lambda: _waiting(blocks=(Block(SHAPE.key, "mouse", NOW + LATER, "It failed."),)),
     "keep alive": _idle,
+    "asked for a time": _for_a_time,
     "balance": _unshared,
     "turn": _starving,
 }
