@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cloudsched.batch.htcondor_bridge import Bindings
 from cloudsched.batch.htcondor_commands import Commands
+from cloudsched.config.load import Config
 from cloudsched.config.options import Global
 from cloudsched.engine.htcondor import environment, way
+from cloudsched.engine.observe import CREDENTIALS, JOINING_SECONDS, Observer
+from cloudsched.engine.polls import Poll, PollResult
+from cloudsched.engine.scheduler import Options, Scheduler
 from cloudsched.errors import BatchError
+from cloudsched.store import Store, limits, polls
 
 STAND_IN = '''
 """The bindings' names, and a schedd of another age that takes no question."""
@@ -95,3 +102,35 @@ def test_a_child_that_dies_is_one_sentence_and_started_again(tmp_path: Path) -> 
         with pytest.raises(BatchError, match="The process of the HTCondor bindings ended with status "):
             bindings.size()
     bindings.close()
+
+
+def test_what_keeps_vms_from_joining_is_told_once_until_it_is_mended(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    logging.getLogger("cloudscheduler").propagate = True
+    caplog.set_level(logging.WARNING, "cloudscheduler")
+    observer, poll = Observer(), Poll(CREDENTIALS, "", lambda: "", JOINING_SECONDS)
+
+    def told(**brought: Any) -> dict[str, str]:
+        with store.writing() as writing:
+            observer.record(writing, PollResult(poll, 1000.0, **brought), 1000)
+        with store.reading() as connection:
+            assert polls.all_polls(connection) == [], "it is no part of the readiness"
+            found: dict[str, str] = limits.read_settings(connection).get(limits.PROBLEMS, {})
+            return found
+
+    assert told(value="") == {}
+    for _ in range(2):
+        assert told(value="No VM can join.") == {CREDENTIALS: "No VM can join."}
+    assert told(error=BatchError("The collector does not answer.")) == {CREDENTIALS: "No VM can join."}
+    assert [record.message for record in caplog.records] == ["No VM can join."]
+    assert told(value="") == {}
+
+
+def test_the_troubles_of_an_engine_end_with_it(store: Store) -> None:
+    with store.writing() as writing:
+        limits.record_setting(writing, limits.PROBLEMS, {"JobPoller": "The schedd gave no answer within 5 seconds."})
+    scheduler = Scheduler(store, Config(Global(state_dir=store.directory)), Options(simulate=True))
+    scheduler.start()
+    scheduler.close()
+    assert limits.setting(store, limits.PROBLEMS) == {}

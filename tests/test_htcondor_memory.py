@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cloudsched.batch.htcondor_memory import Memory, whole
+from cloudsched.batch.htcondor_ads import Ad
+from cloudsched.batch.htcondor_memory import Memory, Startds, whole
 from cloudsched.model.jobs import Machine
 
 
@@ -51,3 +52,31 @@ def test_a_parent_stands_for_children_that_have_not_advertised() -> None:
     assert whole([parent, child, empty]) == [parent, child, empty]
     (alone,) = whole([parent])
     assert (alone.state, alone.activity, alone.total_slots) == ("Claimed", "Busy", 1)
+
+
+def ad(name: str, started: int, heard: int, machine: str = "vm-1.lab") -> Ad:
+    return {"name": name, "machine": machine, "daemonstarttime": started, "lastheardfrom": heard}
+
+
+def test_a_startd_that_died_says_nothing_beside_its_successor() -> None:
+    startds = Startds()
+    dead, parent = ad("slot1_1", 100, 190), ad("slot1", 100, 195)
+    other = ad("slot1", 50, 60, "vm-2.lab")
+    assert startds.speaking([dead, parent, other]) == [dead, parent, other]
+    successor = ad("slot1", 200, 210)
+    assert startds.speaking([dead, successor, other]) == [successor, other]
+    assert startds.speaking([dead, other]) == [other], "the successor has left in order"
+    assert startds.speaking([other]) == [other]
+
+
+def test_a_startd_is_followed_whatever_its_clock_says() -> None:
+    startds = Startds()
+    ahead = ad("slot1", 9000, 100)
+    assert startds.speaking([ahead]) == [ahead]
+    behind = ad("slot1", 200, 210)
+    assert startds.speaking([behind]) == [behind]
+
+
+def test_startds_that_do_not_say_when_they_started_are_all_believed() -> None:
+    ads: list[Ad] = [{"name": "slot1", "machine": "vm-1.lab"}, {"name": "slot2", "machine": "vm-1.lab"}]
+    assert Startds().speaking(ads) == ads

@@ -19,10 +19,11 @@ from cloudsched.batch.htcondor_ads import (
     Ad,
     JobAds,
     Rules,
+    Value,
     machine,
     masters_by_machine,
 )
-from cloudsched.batch.htcondor_memory import Memory, whole
+from cloudsched.batch.htcondor_memory import Memory, Startds, whole
 from cloudsched.batch.htcondor_pool import HTCondorPool
 from cloudsched.batch.htcondor_queue import DAY, QueueReader, find, job_name
 from cloudsched.batch.htcondor_tokens import ADVERTISE, SigningKey
@@ -41,6 +42,9 @@ DRAIN_REASON = "The scheduler retires this VM."
 
 _CONTROL_SECONDS = 300
 _AGAIN_SECONDS = 30.0
+_RECORDED_SECONDS = 5.0
+"""How long after we asked a startd to drain its VM's record may not say so yet."""
+
 _MOST_ANSWERS = 1000
 log = logging.getLogger("cloudscheduler")
 
@@ -50,8 +54,9 @@ class Settings:
     """What the adapter is built from. `known` gives the ids of unfinished jobs that the state holds at the start,
     `state` the name of that state, which makes its orders' tokens unique in the pool.
 
-    `collector` and `domain`, when empty, are HTCondor's own; without a `key` VMs get no tokens. `vm_identity` is the
-    user part of a VM's identity, `token_seconds` how long its token lasts. Startds advertise within `update_seconds`.
+    `collector` and `domain`, when empty, are HTCondor's own. `key` reads the signing key anew for each use, and may
+    raise BatchError; where it gives None, VMs get no tokens. `vm_identity` is the user part of a VM's identity,
+    `token_seconds` how long its token lasts. Startds advertise within `update_seconds`.
     """
 
     rules: Rules
@@ -60,11 +65,19 @@ class Settings:
     state: Callable[[], str] = str
     collector: str = ""
     domain: str = ""
-    key: SigningKey | None = None
+    key: Callable[[], SigningKey | None] = lambda: None
     vm_identity: str = "condor"
     token_seconds: int = DAY
     forget_lost: bool = False
     update_seconds: float = 330.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Drain:
+    """When we asked a startd to drain, and which: the master starts another where one dies, and that knows nothing."""
+
+    at: float
+    startd: Value | None
 
 
 class HTCondorBatch:
@@ -75,9 +88,9 @@ class HTCondorBatch:
         self._queue = QueueReader(pool, JobAds(settings.rules), settings.known, clock)
         self._acting, self._seen = threading.Lock(), threading.Lock()
         self._answers: dict[str, JobOutcome] = {}
-        self._drained_at: dict[str, float] = {}
+        self._drained: dict[str, _Drain] = {}
         self._lost: dict[str, float] = {}
-        self._memory = Memory(settings.update_seconds, clock)
+        self._memory, self._startds = Memory(settings.update_seconds, clock), Startds()
 
     def jobs(self) -> JobDelta:
         """What changed since the last call, by the schedd's clock; everything at the first and now and then."""
@@ -122,30 +135,56 @@ class HTCondorBatch:
         with self._seen:
             self._memory.forget(vms)
             for uid in vms:
-                self._drained_at.pop(uid, None)
+                self._drained.pop(uid, None)
             self._lost.update(dict.fromkeys(vms, self._clock() + DAY))
         if self._settings.forget_lost and vms:
             self._invalidate(vms)
 
     def join(self, vm_uid: str, vmtype: str, user: str) -> dict[str, str]:
         """The collector's address and, where there is a signing key, a token and a key for this VM alone."""
-        settings = self._settings
-        own = {} if settings.collector and settings.domain else self._pool.settings()
-        domain = settings.domain or own.get("TRUST_DOMAIN", "")
-        found = {"condor_host": settings.collector or own.get("COLLECTOR_HOST", ""), "trust_domain": domain}
-        if settings.key is None:
+        settings, key, domain = self._settings, self._settings.key(), self._domain()
+        found = {"condor_host": settings.collector or self._pool.settings().get("COLLECTOR_HOST", "")}
+        found["trust_domain"] = domain
+        if key is None:
             return found
-        identity = f"{settings.vm_identity}@{domain}"
-        token = settings.key.token(identity, int(self._clock()), settings.token_seconds, ADVERTISE)
-        return {**found, "token": token, "key": settings.key.derived(vm_uid).content.decode("ascii")}
+        token = self._vm_token(key, domain, settings.token_seconds)
+        return {**found, "token": token, "key": key.derived(vm_uid).content.decode("ascii")}
+
+    def trouble(self) -> str:
+        """Why the VMs that we make tokens for cannot join, as a sentence; empty where nothing is known against it.
+
+        Raises BatchError where the collector does not answer.
+        """
+        try:
+            key = self._settings.key()
+        except BatchError as ex:
+            return f"No VM can be given a token, so none is booted: {ex}"
+        if key is None:
+            return ""
+        domain = self._domain()
+        identity = f"{self._settings.vm_identity}@{domain}"
+        allowed = self._pool.allowed(self._vm_token(key, domain, _CONTROL_SECONDS))
+        if allowed is None or allowed[0] == ADVERTISE[0]:
+            return ""
+        if allowed[1] == identity:
+            return (
+                f"The collector does not let {identity}, as whom VMs join, advertise: put it into the pool's "
+                "ALLOW_ADVERTISE_STARTD and ALLOW_ADVERTISE_MASTER, or set condor_vm_identity."
+            )
+        return (
+            f"The collector takes no token for {identity} that is signed with condor_signing_key, so no VM can join: "
+            "copy the pool's own key there under its own name, and check condor_trust_domain."
+        )
 
     def close(self) -> None:
         """End what was started for asking HTCondor."""
         self._pool.close()
 
     def _slots(self) -> list[Ad]:
-        """The slots' ads; a startd also has one of its own, which says nothing of a State."""
-        return [ad for ad in self._pool.slots() if ad.get("state")]
+        """The living startds' slots; a startd also has an ad of its own, which says nothing of a State."""
+        slots = [ad for ad in self._pool.slots() if ad.get("state")]
+        with self._seen:
+            return self._startds.speaking(slots)
 
     def _still_lost(self) -> set[str]:
         now = self._clock()
@@ -157,15 +196,27 @@ class HTCondorBatch:
         for ad in masters:
             uid = _vm_of(ad)
             with self._seen:
-                retired = uid in self._drained_at and uid not in with_slots
-            if not retired:
+                drain = self._drained.get(uid)
+            if drain is None or uid in with_slots or self._is_fresh(drain):
                 continue
             try:
-                self._pool.stop_master(ad, self._control(uid))
+                if self._is_kept(uid):
+                    self._pool.start_startd(ad, self._control(uid))
+                    log.info("%s no longer retires: its startd, which had ended, is started again.", uid)
+                else:
+                    self._pool.stop_master(ad, self._control(uid))
             except BatchError as ex:
-                log.info("The master of %s did not take our leave: %s", uid, ex)
+                log.info("The master of %s does not take our orders: %s", uid, ex)
             with self._seen:
-                self._drained_at.pop(uid, None)
+                self._drained.pop(uid, None)
+
+    def _is_kept(self, uid: str) -> bool:
+        """Whether the VM is there and its record does not say that it retires."""
+        vm = self._settings.vm(uid)
+        return vm is not None and vm.override_status != RETIRING
+
+    def _is_fresh(self, drain: _Drain | None) -> bool:
+        return drain is not None and self._clock() - drain.at < _RECORDED_SECONDS
 
     def _correct(self, slots: Sequence[Ad], masters: Sequence[Ad]) -> None:
         """Tell the startds that do not do what their VMs' records say.
@@ -185,22 +236,27 @@ class HTCondorBatch:
     def _kept(self, uid: str, slots: Sequence[Ad]) -> str:
         """End a drain of ours; the sentence why not, or empty."""
         drained = next((ad for ad in slots if ad.get("draining") is True), None)
-        if drained is None or drained.get("drainreason") != DRAIN_REASON:
+        with self._seen:
+            fresh = self._is_fresh(self._drained.get(uid))
+        if drained is None or drained.get("drainreason") != DRAIN_REASON or fresh:
             return ""
         try:
             self._pool.undrain(drained, self._control(uid))
         except BatchError as ex:
             return str(ex)
         with self._seen:
-            self._drained_at.pop(uid, None)
+            self._drained.pop(uid, None)
         log.info("%s no longer retires and takes jobs again.", uid)
         return ""
 
     def _retired(self, vm: VM, slots: Sequence[Ad], masters: Sequence[Ad]) -> RetireOutcome:
         now = self._clock()
         with self._seen:
-            asked = now - self._drained_at.get(vm.uid, 0.0) < _AGAIN_SECONDS
-        if not slots or asked or any(ad.get("draining") is True for ad in slots):
+            drain = self._drained.get(vm.uid)
+        if not slots or any(ad.get("draining") is True for ad in slots):
+            return RetireOutcome(vm.uid)
+        startd = slots[0].get("daemonstarttime")
+        if drain is not None and drain.startd == startd and now - drain.at < _AGAIN_SECONDS:
             return RetireOutcome(vm.uid)
         try:
             master = next((ad for ad in masters if ad.get("machine") == slots[0].get("machine")), None)
@@ -208,16 +264,21 @@ class HTCondorBatch:
         except BatchError as ex:
             return RetireOutcome(vm.uid, str(ex))
         with self._seen:
-            self._drained_at[vm.uid] = now
+            self._drained[vm.uid] = _Drain(now, startd)
         return RetireOutcome(vm.uid)
 
     def _control(self, uid: str) -> str:
         """A token with which one VM's startd takes orders from us."""
-        settings = self._settings
-        if settings.key is None:
+        key = self._settings.key()
+        if key is None:
             return ""
-        domain = settings.domain or self._pool.settings().get("TRUST_DOMAIN", "")
-        return settings.key.derived(uid).token(f"{US}@{domain}", int(self._clock()), _CONTROL_SECONDS)
+        return key.derived(uid).token(f"{US}@{self._domain()}", int(self._clock()), _CONTROL_SECONDS)
+
+    def _vm_token(self, key: SigningKey, domain: str, seconds: int) -> str:
+        return key.token(f"{self._settings.vm_identity}@{domain}", int(self._clock()), seconds, ADVERTISE)
+
+    def _domain(self) -> str:
+        return self._settings.domain or self._pool.settings().get("TRUST_DOMAIN", "")
 
     def _invalidate(self, uids: Iterable[str]) -> None:
         terms = [f"{VM_ATTRIBUTE} == {_quoted(uid)}" for uid in sorted(uids)]

@@ -35,7 +35,8 @@ _NEEDS = ("Owner", "JobUniverse", "Requirements", "RequestMemory", "RequestCpus"
 JOB_ATTRIBUTES: tuple[str, ...] = (*_IDENTITY, *_NEEDS, *(each.name for each in ATTRIBUTES.values()))
 MACHINE_ATTRIBUTES: tuple[str, ...] = (
     "Name", "Machine", "JobId", "GlobalJobId", "MyAddress", "State", "Activity", "VMType", "MyCurrentTime",
-    "EnteredCurrentState", "Start", "RemoteOwner", "SlotType", "TotalSlots", "Draining", "DrainReason", VM_ATTRIBUTE,
+    "EnteredCurrentState", "Start", "RemoteOwner", "SlotType", "TotalSlots",
+    "Draining", "DrainReason", "DaemonStartTime", "LastHeardFrom", VM_ATTRIBUTE,
 )  # fmt: skip
 MASTER_ATTRIBUTES: tuple[str, ...] = ("Name", "Machine", "MyAddress", "MasterIpAddr", VM_ATTRIBUTE)
 

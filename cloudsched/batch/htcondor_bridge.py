@@ -153,8 +153,15 @@ class Bindings:
     def stop_master(self, master: Ad, token: str) -> None:
         self._pool.call("stop_master", address=master.get("myaddress"), token=token)
 
+    def start_startd(self, master: Ad, token: str) -> None:
+        self._pool.call("start_startd", address=master.get("myaddress"), token=token)
+
     def invalidate(self, constraint: str) -> None:
         self._pool.call("invalidate", constraint=constraint)
+
+    def allowed(self, token: str) -> tuple[str, str] | None:
+        level, name = self._pool.call("allowed", token=token)
+        return str(level), str(name)
 
     def settings(self) -> Mapping[str, str]:
         if self._settings is None:

@@ -26,6 +26,7 @@ _DEFAULT_PORT = 9618
 OLDEST_BINDINGS = 25
 """What the extra asks for (setup.py): htcondor2 of 24.0 cannot submit (IndexError in Schedd.submit)."""
 
+_LEVELS = ("ADVERTISE_STARTD", "READ")
 _OLD_SERVER = re.compile(r"\$CondorVersion: (\d+)\.(\d+)")
 
 
@@ -153,6 +154,24 @@ class Child:
         location = self._classad.ClassAd({"MyAddress": address, "MyType": "DaemonMaster"})
         with self._identity(token):
             self._htcondor.send_command(location, self._htcondor.DaemonCommands.OffGraceful)
+
+    def start_startd(self, address: str, token: str) -> None:
+        """Let a master start its startd, which has ended, again."""
+        location = self._classad.ClassAd({"MyAddress": address, "MyType": "DaemonMaster"})
+        with self._identity(token):
+            # Not DaemonsOn: under that name the bindings have the number of another command.
+            self._htcondor.send_command(location, self._htcondor.DaemonCommands.DaemonOn, "STARTD")
+
+    def allowed(self, token: str) -> list[str]:
+        """What the collector lets the bearer of a token do, and as whom it knows him; two empty words for nothing."""
+        collector = self._htcondor.Collector()
+        location = collector.locate(self._htcondor.DaemonType.Collector)
+        collector.query(self._htcondor.AdType.Collector, projection=["Name"])
+        with self._identity(token):
+            for level in _LEVELS:
+                with contextlib.suppress(self._htcondor.HTCondorException):
+                    return [level, str(self._htcondor.ping(location, level).get("MyRemoteUserName", ""))]
+        return ["", ""]
 
     def invalidate(self, constraint: str) -> None:
         """Have the collector forget the startds and masters that meet a constraint."""
@@ -311,13 +330,15 @@ _CALLS: Mapping[str, Callable[..., Any]] = {
     "drain": Child.drain,
     "undrain": Child.undrain,
     "stop_master": Child.stop_master,
+    "start_startd": Child.start_startd,
+    "allowed": Child.allowed,
     "invalidate": Child.invalidate,
     "settings": Child.settings,
 }
 _TALKS_TO: Mapping[str, str] = {
     **dict.fromkeys(("jobs", "size", "history", "submit", "act"), "schedd"),
-    **dict.fromkeys(("slots", "started_at", "masters", "invalidate"), "collector"),
-    **dict.fromkeys(("drain", "undrain", "stop_master", "settings"), "startd"),
+    **dict.fromkeys(("slots", "started_at", "masters", "invalidate", "allowed"), "collector"),
+    **dict.fromkeys(("drain", "undrain", "stop_master", "start_startd", "settings"), "startd"),
 }
 
 

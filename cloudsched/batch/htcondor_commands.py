@@ -49,6 +49,7 @@ class CommandLines:
     status_masters: Sequence[str]
     drain: Sequence[str]
     off: Sequence[str]
+    on: Sequence[str]
     advertise: Sequence[str]
     remote: Sequence[str] = ()
 
@@ -113,14 +114,21 @@ class Commands:
         except BatchError:
             if master is None:
                 raise
-            self._off(str(slot.get("myaddress", "")), "startd", token)
+            self._told(self._peaceful(), str(slot.get("myaddress", "")), "startd", token)
             self.stop_master(master, token)
 
     def undrain(self, slot: Ad, token: str) -> None:
         self._run(self._remotely([*self._lines.drain, "-cancel", str(slot.get("machine", ""))]))
 
     def stop_master(self, master: Ad, token: str) -> None:
-        self._off(str(master.get("masteripaddr") or master.get("myaddress", "")), "master", token)
+        address = str(master.get("masteripaddr") or master.get("myaddress", ""))
+        self._told(self._peaceful(), address, "master", token)
+
+    def start_startd(self, master: Ad, token: str) -> None:
+        self._told(self._lines.on, str(master.get("masteripaddr") or master.get("myaddress", "")), "startd", token)
+
+    def allowed(self, token: str) -> tuple[str, str] | None:
+        return None
 
     def invalidate(self, constraint: str) -> None:
         for target, verb in (("Machine", "INVALIDATE_STARTD_ADS"), ("DaemonMaster", "INVALIDATE_MASTER_ADS")):
@@ -133,13 +141,16 @@ class Commands:
     def close(self) -> None:
         """Nothing lasts from one command to the next."""
 
-    def _off(self, address: str, subsystem: str, token: str) -> None:
+    def _peaceful(self) -> list[str]:
+        return [*self._lines.off, "-peaceful"]
+
+    def _told(self, command: Sequence[str], address: str, subsystem: str, token: str) -> None:
         """Success is that the output begins with `Sent`, as in v1: exit codes are not decisive (PARITY 8.3)."""
-        command = [*self._lines.off, "-peaceful", "-addr", address, "-subsystem", subsystem]
         with self._identity(token) as environment:
-            output = self._run(self._remotely(command), environment=environment)
+            words = [*command, "-addr", address, "-subsystem", subsystem]
+            output = self._run(self._remotely(words), environment=environment)
         if not output.startswith("Sent"):
-            raise BatchError(f"{self._lines.off[0]} was refused: {' '.join(output.split()) or 'it said nothing'}.")
+            raise BatchError(f"{command[0]} was refused: {' '.join(output.split()) or 'it said nothing'}.")
 
     def _take_back(self, clusters: Iterable[int]) -> None:
         with contextlib.suppress(BatchError):

@@ -1,7 +1,10 @@
-"""Remembering machines that a restarted collector does not know yet.
+"""Remembering what the collector does not know yet, or has not yet forgotten.
 
 A collector starts with nothing and hears of a startd when that next advertises. Until then the machines we knew are
 still there: a VM must not be taken for retired, or its job for lost, because nobody has told the collector yet.
+
+Of a startd that died without a farewell the collector goes on telling until its ads expire, beside those of the startd
+that the master has started in its place.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from cloudsched.batch.htcondor_ads import Ad
 from cloudsched.model.jobs import Machine
 
 _EMPTY_ANSWERS = 3
@@ -29,6 +33,34 @@ def whole(machines: Sequence[Machine]) -> list[Machine]:
         else each
         for each in machines
     ]
+
+
+class Startds:
+    """Which startd of each machine was heard last. When is the collector's word: machines' clocks may jump."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[int, int]] = {}
+
+    def speaking(self, slots: Sequence[Ad]) -> list[Ad]:
+        """The slots' ads without those of startds that others have taken the place of."""
+        last: dict[str, tuple[int, int]] = {}
+        for ad in slots:
+            name = _machine_of(ad)
+            last[name] = max(last.get(name, (0, 0)), self._last.get(name, (0, 0)), (_heard(ad), _started(ad)))
+        self._last = last
+        return [ad for ad in slots if _started(ad) == last[_machine_of(ad)][1]]
+
+
+def _machine_of(ad: Ad) -> str:
+    return str(ad.get("machine", ""))
+
+
+def _heard(ad: Ad) -> int:
+    return int(ad.get("lastheardfrom", 0))
+
+
+def _started(ad: Ad) -> int:
+    return int(ad.get("daemonstarttime", 0))
 
 
 class Memory:

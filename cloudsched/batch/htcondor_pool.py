@@ -44,8 +44,17 @@ class HTCondorPool(Protocol):
     def stop_master(self, master: Ad, token: str) -> None:
         """Let a master whose startd has ended end too."""
 
+    def start_startd(self, master: Ad, token: str) -> None:
+        """Let a master start its startd, which has ended, again."""
+
     def invalidate(self, constraint: str) -> None:
         """Have the collector forget the startds and masters that meet a constraint."""
+
+    def allowed(self, token: str) -> tuple[str, str] | None:
+        """What the collector lets the bearer of a token do (ADVERTISE_STARTD, else READ, else nothing), and as whom.
+
+        None where nobody can tell.
+        """
 
     def settings(self) -> Mapping[str, str]:
         """HTCondor's own COLLECTOR_HOST and TRUST_DOMAIN, as far as they are known here."""

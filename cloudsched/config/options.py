@@ -103,7 +103,9 @@ class Global:
     condor_hold_command: str = _honoured("condor_hold", TEXT)
     condor_release_command: str = _honoured("condor_release", TEXT)
     condor_off_command: str = _honoured("/usr/sbin/condor_off", TEXT)
-    condor_on_command: str = _ignored("/usr/sbin/condor_on", TEXT, _UNUSED)
+    condor_on_command: str = _changed(
+        "/usr/sbin/condor_on", TEXT, "Starts again the startd of a VM that was reset; v1 never used it."
+    )
     condor_advertise_command: str = _honoured("/usr/sbin/condor_advertise", TEXT)
     ssh_path: str = _honoured("/usr/bin/ssh", TEXT)
     openssl_path: str = _honoured("/usr/bin/openssl", TEXT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from cloudsched import clouds as cloud_kinds
 from cloudsched.batch.embedded import EmbeddedBatch, Session, Settings
@@ -54,6 +54,14 @@ class Batch(Protocol):
 
     def stop(self) -> None:
         """Serve no more workers."""
+
+
+@runtime_checkable
+class Joined(Protocol):
+    """A batch system whose VMs may be kept from joining."""
+
+    def trouble(self) -> str:
+        """Why VMs cannot join, as a sentence; empty when nothing is known against it. Raises BatchError."""
 
 
 class Embedded:

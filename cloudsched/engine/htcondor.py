@@ -15,11 +15,10 @@ from cloudsched.batch.htcondor_ads import Rules
 from cloudsched.batch.htcondor_bridge import Bindings
 from cloudsched.batch.htcondor_commands import CommandLines, Commands
 from cloudsched.batch.htcondor_pool import HTCondorPool
-from cloudsched.batch.htcondor_tokens import SigningKey, read_key
+from cloudsched.batch.htcondor_tokens import read_key
 from cloudsched.config.load import Config
 from cloudsched.config.options import Global
 from cloudsched.engine.adapters import Hurry
-from cloudsched.errors import BatchError
 from cloudsched.model.jobs import JobDelta
 from cloudsched.model.vms import VM
 from cloudsched.store import Store, jobs, limits
@@ -51,6 +50,9 @@ class HTCondor:
     def jobs(self) -> JobDelta:
         return self._batch.jobs()
 
+    def trouble(self) -> str:
+        return self._batch.trouble()
+
     def learn(self, vms: Mapping[str, VM]) -> None:
         """The pool itself knows which machines retire."""
 
@@ -69,7 +71,7 @@ class HTCondor:
             lambda: str(limits.setting(self._store, _STATE)),
             collector=settings.condor_collector,
             domain=settings.condor_trust_domain,
-            key=_signing_key(settings),
+            key=lambda: read_key(settings.condor_signing_key) if settings.condor_signing_key else None,
             vm_identity=settings.condor_vm_identity,
             token_seconds=settings.condor_token_seconds,
             forget_lost=settings.cleanup_missing_vms,
@@ -127,14 +129,7 @@ def _command_lines(settings: Global, central: str) -> CommandLines:
         status_masters=shlex.split(settings.condor_status_master_command),
         drain=shlex.split(settings.condor_drain_command),
         off=shlex.split(settings.condor_off_command),
+        on=shlex.split(settings.condor_on_command),
         advertise=shlex.split(settings.condor_advertise_command),
         remote=(settings.ssh_path, "-i", key, central) if key else (),
     )
-
-
-def _signing_key(settings: Global) -> SigningKey | None:
-    try:
-        return read_key(settings.condor_signing_key) if settings.condor_signing_key else None
-    except BatchError as ex:
-        log.error("VMs get no tokens: %s", ex)
-        return None

@@ -29,6 +29,9 @@ PROXY_POLLS = {"JobProxyRefresher": Aspect.JOB_PROXY, "VMProxyRefresher": Aspect
 CREDENTIALS, CREDENTIALS_SECONDS = "Credentials", 3600.0
 """The polls that ask when a cloud's credentials end, `Credentials:CLOUD`, and their pause."""
 
+JOINING_SECONDS = 60.0
+"""The pause of the poll `Credentials`, which asks whether VMs can join the batch system."""
+
 _WARNED_SECONDS = 14 * 86400
 _RUN_SAMPLES = 10
 
@@ -56,7 +59,10 @@ class Observer:
         self.fleet.look(writing)
         kind, _, place = result.poll.name.partition(":")
         if kind == CREDENTIALS:
-            self._record_expiry(writing, result, place, now)
+            if place:
+                self._record_expiry(writing, result, place, now)
+            else:
+                self._record_joining(writing, result)
             return
         polls.record_polls(writing, [_polled(result, now)])
         if not place:
@@ -87,6 +93,14 @@ class Observer:
         if sentence and self.problems.get(result.poll.name) != sentence:
             log.warning("%s", sentence)
         self._record_problem(writing, result.poll.name, sentence)
+
+    def _record_joining(self, writing: Writing, result: PollResult) -> None:
+        """Tell why VMs cannot join. That the batch system does not answer, its other polls tell."""
+        if result.error is not None:
+            return
+        if result.value and self.problems.get(CREDENTIALS) != result.value:
+            log.error("%s", result.value)
+        self._record_problem(writing, CREDENTIALS, result.value)
 
     def _record_failure(self, writing: Writing, result: PollResult, place: str, now: int) -> None:
         sentence = failure_sentence(result.error)

@@ -28,7 +28,7 @@ from cloudsched.engine.endings import Endings
 from cloudsched.engine.htcondor import HTCondor
 from cloudsched.engine.inventory import Asked, record_enforced, record_inventory
 from cloudsched.engine.loop import Engine, Stages
-from cloudsched.engine.observe import CREDENTIALS, CREDENTIALS_SECONDS, PROXY_POLLS, Observer
+from cloudsched.engine.observe import CREDENTIALS, CREDENTIALS_SECONDS, JOINING_SECONDS, PROXY_POLLS, Observer
 from cloudsched.engine.orders import Orders
 from cloudsched.engine.places import Places
 from cloudsched.engine.polls import Poll, Polls
@@ -104,6 +104,8 @@ class Scheduler:
             # v1's init script toggles before it stops the daemon: the flag must begin as off each time (PARITY 4.4).
             settings = {"log_level": self._config.logging.log_level, "quick_exit": False}
             acts.record(writing, _start(limits.read_settings(writing.connection), settings, epoch))
+            # What the engine before us failed of, we have yet to try.
+            limits.record_setting(writing, limits.PROBLEMS, {})
             for name, value in settings.items():
                 limits.record_setting(writing, name, value)
             self._installation = installation(writing, self._config.global_.state_dir)
@@ -304,6 +306,11 @@ class Scheduler:
                 Poll(f"{CREDENTIALS}:{name}", "", adapter.credentials_expire_at, CREDENTIALS_SECONDS)
                 for name, adapter in found.items()
                 if isinstance(adapter, Expiring)
+            ),
+            *(
+                [Poll(CREDENTIALS, "", self._batch.trouble, JOINING_SECONDS)]
+                if isinstance(self._batch, adapters.Joined)
+                else []
             ),
             *([] if self._played else self._proxy_polls()),
         ]

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudsched import processes
+from cloudsched.batch.htcondor_ads import VM_ATTRIBUTE
 from cloudsched.batch.htcondor_commands import CommandLines, Commands
 from cloudsched.batch.htcondor_tokens import SigningKey
 from cloudsched.config.options import Global
@@ -183,6 +184,12 @@ class CondorPool:
         self.run("condor_rm", "-forcex", "-all", check=False)
         eventually(lambda: self._queue() == [], "no job is left")
 
+    def forget_vms(self) -> None:
+        """Have the collector forget what it still says of VMs, none of which may be alive."""
+        for target, verb in (("Machine", "INVALIDATE_STARTD_ADS"), ("DaemonMaster", "INVALIDATE_MASTER_ADS")):
+            query = f'MyType="Query"\nTargetType="{target}"\nRequirements={VM_ATTRIBUTE} =!= undefined\n'
+            self.run("condor_advertise", verb, "-", text=query)
+
     def _queue(self) -> list[str] | None:
         done = self.run("condor_q", "-allusers", "-af", "ClusterId", check=False)
         return None if done.returncode else done.stdout.split()
@@ -266,6 +273,7 @@ def commands(pool: CondorPool, seconds: float = 30.0) -> Commands:
         status_masters=["condor_status", "-master", "-l"],
         drain=["condor_drain"],
         off=[f"{pool.prefix}/usr/sbin/condor_off"],
+        on=[f"{pool.prefix}/usr/sbin/condor_on"],
         advertise=[f"{pool.prefix}/usr/sbin/condor_advertise"],
     )
     settings = {"COLLECTOR_HOST": pool.collector, "TRUST_DOMAIN": DOMAIN}
@@ -316,6 +324,17 @@ def kill_vm(uid: str) -> None:
     there = processes.every()
     for pid in processes.family(there, [pid for pid in there if mark in processes.marks(pid)]) - {os.getpid()}:
         processes.send(there[pid], signal.SIGKILL)
+
+
+def startd_of(uid: str) -> list[processes.Process]:
+    """The startd of a VM of the local cloud."""
+    mark = f"CLOUDSCHED_VM={uid}".encode()
+    there = processes.every()
+    return [
+        process
+        for pid, process in there.items()
+        if mark in processes.marks(pid) and b"condor_startd" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
 
 
 def _free_port() -> int:

@@ -72,7 +72,7 @@ UPDATE_INTERVAL = 5
 @pytest.fixture
 def batch(pool: CondorPool) -> Iterator[HTCondorBatch]:
     rules = Rules(JobDefaults(), 3600)
-    settings = Settings(rules, key=read_key(pool.key_file), domain=DOMAIN, collector=pool.collector)
+    settings = Settings(rules, key=lambda: read_key(pool.key_file), domain=DOMAIN, collector=pool.collector)
     adapter = HTCondorBatch(Bindings(pool.environment, 15.0), settings)
     yield adapter
     adapter.close()
