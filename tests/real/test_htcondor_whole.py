@@ -2,291 +2,202 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import json
+import pwd
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cloudsched import processes
-from tests.real.condor import DOMAIN, CondorPool, eventually, site_options, vm_environment
-from tests.real.debs import absent
-from tests.whole_bench import COMMANDS, Site, a_site, stopped
+from tests.real.condor import CondorPool, account, eventually
+from tests.real.condor_site import (
+    JOBS,
+    TOTAL,
+    complete,
+    condor_site,
+    fail_in_turn,
+    host,
+    lines,
+    nothing_left,
+    p99,
+    problems,
+    running,
+    settled,
+    started_apart,
+    submit,
+    survived,
+    watching,
+    work,
+)
+from tests.whole_bench import Site, stopped
 
 pytest.importorskip("htcondor2")
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("htcondor")]
 
-JOBS = (("alice", "x", 8), ("alice", "y", 7), ("bob", "y", 7), ("bob", "z", 8))
-
-
-@dataclass
-class Watcher:
-    """Asks both daemons again and again; keeps how long they took and what was to be seen."""
-
-    site: Site
-    seconds: dict[str, list[float]] = field(default_factory=lambda: {"admin": [], "info": []})
-    failures: list[str] = field(default_factory=list)
-
-    def run(self, stop: threading.Event) -> None:
-        while not stop.wait(0.05):
-            for daemon, target in (
-                ("info", "/clusters.json"),
-                ("admin", "/operations/1"),
-                ("info", "/jobs.json?state=running"),
-            ):
-                self._ask(daemon, target)
-
-    def _ask(self, daemon: str, target: str) -> None:
-        started = time.monotonic()
-        try:
-            status, body = self.site.ask(daemon, "GET", target)
-        except OSError as ex:
-            self.failures.append(f"{daemon} {target}: {ex}")
-            return
-        self.seconds[daemon].append(time.monotonic() - started)
-        if status != 200:
-            self.failures.append(f"{daemon} {target}: {status} {body[:200]}")
-
-    def p99(self, daemon: str) -> float:
-        """The longest of a hundred answers, in seconds."""
-        found = sorted(self.seconds[daemon])
-        return found[int(len(found) * 0.99)]
-
-
-@contextmanager
-def watching(site: Site) -> Iterator[Watcher]:
-    """Watch as long as the block lasts."""
-    watcher, stop = Watcher(site), threading.Event()
-    thread = threading.Thread(target=watcher.run, args=(stop,))
-    thread.start()
-    try:
-        yield watcher
-    finally:
-        stop.set()
-        thread.join()
+HELLO = Path(__file__).parent.parent.parent / "contrib" / "examples" / "hello.sub"
 
 
 @pytest.fixture
-def site(pool: CondorPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """An installation whose VMs join the pool."""
-    pool.clear()
-    (pool.directory / "jobs").mkdir(mode=0o777, exist_ok=True)
-    (pool.directory / "jobs").chmod(0o777)
-    for name, value in vm_environment(pool).items():
-        monkeypatch.setenv(name, value)
-    clouds = tmp_path / "cloud_resources.conf"
-    clouds.write_text("[here]\ncloud_type = local\nvm_slots = 6\ncpu_cores = 4\nmemory = 8000\nenabled = true\n")
-    with a_site(tmp_path / "home", **site_options(pool, clouds)) as made:
+def site(pool: CondorPool, tmp_path: Path) -> Iterator[Site]:
+    with condor_site(pool, tmp_path) as made:
         yield made
 
 
-def settled(site: Site, pool: CondorPool, condition: Callable[[], Any], what: str) -> None:
-    """Wait; when it never comes, tell how everything stands."""
+def job_states(site: Site, seen: set[str]) -> None:
+    for state in ("new", "sched", "idle", "running", "held", "complete"):
+        if len(site.run("cloud_status", "-q", state).stdout.splitlines()) > 2:
+            seen.add(state)
+
+
+def vm_states(site: Site, seen: set[str]) -> None:
+    text = site.run("cloud_status", "-m").stdout
+    seen.update(word for word in ("Starting", "Running", "Retiring") if word in text)
+
+
+@contextmanager
+def following(site: Site, *looks: Callable[[Site, set[str]], None]) -> Iterator[set[str]]:
+    """What `cloud_status` shows while the block lasts; each look has a thread of its own."""
+    stop, seen = threading.Event(), set[str]()
+
+    def follow(look: Callable[[Site, set[str]], None]) -> None:
+        while not stop.wait(0.1):
+            with suppress(OSError, subprocess.SubprocessError):
+                look(site, seen)
+
+    threads = [threading.Thread(target=follow, args=(look,)) for look in looks]
+    for each in threads:
+        each.start()
     try:
-        eventually(condition, what, 240)
-    except AssertionError:
-        unfinished = [job for job in site.jobs().values() if job["job_status"] != 4]
-        shown = [(job["id"], job["job_status"], job["status"], job["remote_host"]) for job in unfinished]
-        vms = [(vm["id"], vm["status"], vm["override_status"], vm["user"], vm["vmtype"]) for vm in site.vms()]
-        queue = pool.run("condor_q", "-allusers", "-af", "GlobalJobId", "JobStatus", "RemoteHost", check=False).stdout
-        slots = pool.run("condor_status", "-af", "Name", "State", "Activity", "Draining", check=False).stdout
-        raise AssertionError(f"{what}: {shown}\n{vms}\n{queue}\n{slots}\n{site.log()[-4000:]}") from None
-
-
-def submit(site: Site, pool: CondorPool, user: str, vmtype: str, count: int, seconds: float = 1) -> None:
-    """Jobs that write a line each when they end."""
-    text = (
-        f"executable = /bin/sh\narguments = \"-c 'sleep {seconds}; echo $(Process) >> {user}.{vmtype}'\"\n"
-        f'requirements = VMType =?= "{vmtype}"\n+VMMem = 256\nrequest_memory = 100\nqueue {count}\n'
-    )
-    body = {"submit": text, "initialdir": str(pool.directory / "jobs"), "owner": user}
-    status, answer = site.ask("admin", "POST", "/jobs", body)
-    assert status == 201, answer
-
-
-def complete(site: Site, count: int) -> bool:
-    """Whether all jobs have completed."""
-    return len(site.get("/jobs.json?state=complete")["jobs"]) == count
-
-
-def running(site: Site) -> list[dict[str, Any]]:
-    """The jobs that run."""
-    found: list[dict[str, Any]] = site.get("/jobs.json?state=running")["jobs"]
-    return found
-
-
-def lines(pool: CondorPool, user: str, vmtype: str) -> list[str]:
-    """What the jobs wrote."""
-    path = pool.directory / "jobs" / f"{user}.{vmtype}"
-    return sorted(path.read_text().split()) if path.exists() else []
-
-
-def all_done(site: Site, pool: CondorPool) -> None:
-    """Every job has completed and written its line once, and nothing is left over."""
-    total = sum(count for *_, count in JOBS) + 2
-    settled(site, pool, lambda: complete(site, total), f"{total} jobs complete")
-    for user, vmtype, count in JOBS:
-        assert lines(pool, user, vmtype) == sorted(str(number) for number in range(count))
-    settled(site, pool, lambda: site.vms() == [], "the VMs retire to zero")
-    eventually(lambda: pool.startds() == [], "no slot is left in the collector")
-    eventually(lambda: pool.status("-master") == ["central@127-0-0-1.lab.test"], "no master is left in the collector")
-    assert not [pid for pid in site.pids("condor_") if processes.read(pid)]
-
-
-def seen_states(site: Site, stop: threading.Event, seen: set[str]) -> None:
-    """Every state of jobs and VMs as `cloud_status` shows it."""
-    while not stop.wait(0.2):
-        with suppress(OSError, subprocess.SubprocessError):
-            for state in ("new", "sched", "idle", "running", "complete"):
-                if len(site.run("cloud_status", "-q", state).stdout.splitlines()) > 1:
-                    seen.add(state)
-            text = site.run("cloud_status", "-m").stdout
-            seen.update(word for word in ("Starting", "Running", "Retiring") if word in text)
+        yield seen
+    finally:
+        stop.set()
+        for each in threads:
+            each.join()
 
 
 def retire_busy_vm(site: Site, pool: CondorPool) -> None:
     """A VM that an operator retires while it works finishes its job, starts no other, and goes."""
     submit(site, pool, "carol", "w", 2, seconds=6)
     carols = eventually(lambda: [job for job in running(site) if job["user"] == "carol"], "carol's job runs")
-    uid = carols[0]["remote_host"].rpartition("@")[2].removesuffix(f".{DOMAIN}")
-    status, answer = site.ask("admin", "PUT", f"/clouds/here/vms/{uid}?action=force_retire")
+    status, answer = site.ask("admin", "PUT", f"/clouds/here/vms/{host(carols[0])}?action=force_retire")
     assert status == 200, answer
     settled(site, pool, lambda: lines(pool, "carol", "w") == ["0", "1"], "carol's jobs end")
 
 
+def hold_for_a_while(site: Site, pool: CondorPool, seen: set[str]) -> None:
+    """A job that an operator holds waits until it is released."""
+    submit(site, pool, "dave", "x", 1)
+    job = eventually(lambda: [each for each in site.jobs().values() if each["user"] == "dave"], "dave's job is known")
+    assert site.said("cloud_job", "hold", job[0]["id"])
+    eventually(lambda: "held" in seen, "the held job is shown")
+    assert site.said("cloud_job", "release", job[0]["id"])
+
+
 def test_thirty_jobs_of_two_users_on_three_kinds_of_vm(site: Site, pool: CondorPool) -> None:
     scheduler = site.start()
-    stop, seen = threading.Event(), set[str]()
-    follower = threading.Thread(target=seen_states, args=(site, stop, seen))
-    follower.start()
-    try:
+    with following(site, job_states, vm_states) as seen:
         for user, vmtype, count in JOBS:
             submit(site, pool, user, vmtype, count)
+        hold_for_a_while(site, pool, seen)
         retire_busy_vm(site, pool)
-        all_done(site, pool)
-    finally:
-        stop.set()
-        follower.join()
-    assert {"new", "idle", "running", "complete", "Running", "Retiring"} <= seen
-    assert site.get("/developer-info.json")["problems"] == {}
+        settled(site, pool, lambda: complete(site, TOTAL + 3), "all jobs complete")
+        for user, vmtype, count in JOBS:
+            assert lines(pool, user, vmtype) == sorted(str(number) for number in range(count))
+        nothing_left(site, pool)
+    # A VM here may be up before anybody has seen it start.
+    assert seen - {"Starting"} == {"new", "sched", "idle", "running", "held", "complete", "Running", "Retiring"}
+    assert problems(site) == {}
+    assert not [secret for secret in (pool.key_file.read_text(), site.token) if secret in site.log()]
     assert stopped(scheduler) == 0
 
 
-OLD_BINDINGS = "24.0.24"
-
-
-@pytest.fixture(scope="module")
-def old_bindings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with bindings older than those we ask for, as a site may have them."""
-    place = tmp_path_factory.mktemp("bindings")
-    wanted = ["--quiet", "--disable-pip-version-check", "--no-deps", "--target", place, f"htcondor=={OLD_BINDINGS}"]
-    done = subprocess.run([sys.executable, "-m", "pip", "install", *wanted], capture_output=True, text=True)
-    if done.returncode:
-        absent(f"the old HTCondor bindings cannot be had: {done.stderr.strip()[-300:]}")
-    return place
-
-
-def test_bindings_that_are_too_old_are_named_and_all_else_works(
-    site: Site, old_bindings: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(old_bindings))
+def test_the_job_of_a_killed_vm_runs_again_and_a_removed_vm_works_on(site: Site, pool: CondorPool) -> None:
     scheduler = site.start()
-    sentence = (
-        f"The HTCondor bindings here are {OLD_BINDINGS}, and 25 or newer are needed: pip install --upgrade "
-        "'cloudsched[htcondor]', or remove them to use the condor_* commands."
-    )
-    eventually(lambda: "JobPoller" in site.get("/developer-info.json")["problems"], "the poll has failed")
-    assert site.get("/developer-info.json")["problems"]["JobPoller"] == sentence
-    assert sentence in site.said("cloud_status", "-d")
-    assert sentence in site.log()
-    assert [cloud["name"] for cloud in site.get("/clusters.json")["resources"]] == ["here"]
+    submit(site, pool, "eve", "killed", 1, seconds=15, lease=6)
+    submit(site, pool, "frank", "removed", 1, seconds=15)
+    eventually(lambda: len(running(site)) == 2, "both jobs run")
+    killed, removed = (next(host(job) for job in running(site) if job["user"] == user) for user in ("eve", "frank"))
+    assert site.ask("admin", "PUT", f"/clouds/here/vms/{killed}?action=shutdown")[0] == 200
+    assert site.ask("admin", "PUT", f"/clouds/here/vms/{removed}?action=remove")[0] == 200
+    eventually(lambda: {vm["id"] for vm in site.vms()}.isdisjoint({killed, removed}), "neither is shown")
+    eventually(lambda: not [name for name in pool.startds() if killed in name], "the collector forgets the killed one")
+    eventually(lambda: [vm for vm in site.vms() if vm["user"] == "eve"], "the job of the killed one gets another VM")
+    settled(site, pool, lambda: complete(site, 2), "both jobs complete")
+    assert (lines(pool, "eve", "killed"), lines(pool, "frank", "removed")) == (["0"], ["0"])
+    assert [name for name in pool.startds() if removed in name], "the removed one runs on"
+    settled(site, pool, lambda: site.vms() == [], "the others retire to zero")
     assert stopped(scheduler) == 0
 
 
-def daemon(site: Site, name: str) -> subprocess.Popen[str]:
-    """One of the two daemons by itself, so that it outlives the scheduler; its port is noted."""
-    process = subprocess.Popen(
-        [COMMANDS / f"{name}_server"],
-        env=site.environment(),
-        cwd=site.home,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+_AS_ACCOUNT = (
+    "import os, sys; from cloudsched.clients import cloud_job; uid = int(sys.argv.pop(1)); "
+    "os.geteuid() or os.setuid(uid); sys.exit(cloud_job.main())"
+)
+
+
+def cloud_job(site: Site, pool: CondorPool, *argv: str) -> str:
+    """What `cloud_job` says to an ordinary user: HTCondor takes no jobs of root's."""
+    home = str(pool.directory / "jobs")
+    done = subprocess.run(
+        [sys.executable, "-c", _AS_ACCOUNT, str(pwd.getpwnam(account()).pw_uid), *argv],
+        env=site.environment() | {"HOME": home, "CLOUDSCHED_TOKEN": site.token},
+        cwd=home,
+        capture_output=True,
         text=True,
+        timeout=60,
     )
-    assert process.stdout
-    for line in process.stdout:
-        if "Listening on" in line:
-            site.ports[name] = int(line.strip().rstrip(".").rpartition(":")[2])
-            return process
-    raise AssertionError(f"{name}_server did not start")
+    assert (done.returncode, done.stderr) == (0, ""), (done.stdout, site.log())
+    return done.stdout
 
 
-def startd_of(uid: str) -> list[processes.Process]:
-    """The startd of a VM of the local cloud."""
-    mark = f"CLOUDSCHED_VM={uid}".encode()
-    there = processes.every()
-    return [
-        process
-        for pid, process in there.items()
-        if mark in processes.marks(pid) and b"condor_startd" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+def test_the_file_that_runs_on_the_embedded_default_runs_here(site: Site, pool: CondorPool) -> None:
+    scheduler = site.start()
+    jobs = pool.directory / "jobs"
+    shutil.copy(HELLO, jobs)
+    said = cloud_job(site, pool, "submit", "hello.sub")
+    cluster = said.split()[-1].rstrip(".")
+    assert said == f"3 job(s) submitted to cluster {cluster}.\n"
+    for number in (1, 2):
+        told = cloud_job(site, pool, "hold", f"{cluster}.{number}", "--reason", "a look at the disk")
+        assert told == f"Job {cluster}.{number} held.\n"
+        shown = json.loads(cloud_job(site, pool, "show", "-j", f"{cluster}.{number}"))
+        assert (shown["job_status"], shown["hold_reason"]) == (5, "a look at the disk")
+    reason = pool.run("condor_q", "-allusers", f"{cluster}.1", "-af", "HoldReason").stdout
+    assert reason.startswith("a look at the disk")
+    assert cloud_job(site, pool, "release", f"{cluster}.1") == f"Job {cluster}.1 released.\n"
+    told = cloud_job(site, pool, "remove", f"{cluster}.2", "--reason", "no need")
+    assert told == f"Job {cluster}.2 removed.\n"
+    assert pool.run("condor_history", f"{cluster}.2", "-af", "RemoveReason").stdout.startswith("no need")
+    settled(site, pool, lambda: complete(site, 2), "the others complete")
+    for number in (0, 1):
+        output = (jobs / f"hello.{cluster}.{number}.out").read_text().splitlines()
+        assert (output[0].startswith(f"Hello from job {number} on here-"), output[1]) == (True, "Goodbye")
+        assert json.loads(cloud_job(site, pool, "show", "-j", f"{cluster}.{number}"))["exit_code"] == 0
+    nothing_left(site, pool)
+    assert stopped(scheduler) == 0
 
 
 def test_nothing_is_lost_booted_twice_or_left_over(site: Site, pool: CondorPool, record_property: Any) -> None:
-    scheduler = site.spawn("--no-servers")
-    eventually((site.state / "state.db").exists, "there is a state")
-    daemons = [daemon(site, name) for name in ("admin", "info")]
-    total = sum(count for *_, count in JOBS)
+    scheduler, daemons = started_apart(site)
     with watching(site) as quiet:
-        for user, vmtype, count in JOBS:
-            submit(site, pool, user, vmtype, count, seconds=4)
-        eventually(lambda: running(site), "jobs run")
+        work(site, pool)
         time.sleep(3)
     with watching(site) as watcher:
-        pool.signal("schedd", signal.SIGSTOP)
-        time.sleep(30)
-        assert "gave no answer" in site.get("/developer-info.json")["problems"]["JobPoller"]
-        assert len(site.jobs()) == total
-        pool.signal("schedd", signal.SIGCONT)
-        eventually(lambda: "JobPoller" not in site.get("/developer-info.json")["problems"], "the schedd answers", 120)
-
-        pool.signal("collector", signal.SIGKILL)
-        eventually(lambda: pool.status("-schedd"), "the collector is back")
-
-        victim = eventually(lambda: [job for job in running(site) if job["remote_host"]], "a job runs on a VM")[0]
-        uid = victim["remote_host"].rpartition("@")[2].removesuffix(f".{DOMAIN}")
-        for process in eventually(lambda: startd_of(uid), "the startd is found"):
-            processes.send(process, signal.SIGKILL)
-
-        submit(site, pool, "carol", "w", 1)
-        carols = eventually(lambda: [vm for vm in site.vms() if vm["user"] == "carol"], "carol's VM is asked for")
-        os.killpg(scheduler.pid, signal.SIGKILL)
-        scheduler.wait()
-        time.sleep(2)
-        scheduler = site.spawn("--no-servers")
-        eventually(lambda: lines(pool, "carol", "w") == ["0"], "carol's job ends", 120)
-        assert {vm["id"] for vm in site.vms() if vm["user"] == "carol"} <= {vm["id"] for vm in carols}
-        settled(site, pool, lambda: complete(site, total + 1), "all jobs complete")
-        for user, vmtype, count in JOBS:
-            assert set(lines(pool, user, vmtype)) == {str(number) for number in range(count)}
-        settled(site, pool, lambda: site.vms() == [], "the VMs retire to zero")
-        eventually(lambda: pool.startds() == [], "no slot is left in the collector")
-        eventually(lambda: len(pool.status("-master")) == 1, "no master is left in the collector")
+        scheduler = fail_in_turn(site, pool, scheduler)
+        survived(site, pool)
     assert watcher.failures == []
     for name in ("info", "admin"):
-        ratio = watcher.p99(name) / quiet.p99(name)
-        record_property(f"htcondor.faults.{name}.p99", f"{ratio:.2f} x-quiet <=3")
-        # Ten times the bar: this machine has other work too.
-        assert watcher.p99(name) <= max(30 * quiet.p99(name), 1.0)
+        quiet_p99, p99_now = p99(quiet.seconds[name]), p99(watcher.seconds[name])
+        record_property(f"htcondor.faults.{name}.p99", f"{p99_now / quiet_p99:.2f} x-quiet <=3")
+        # Ten times the bar, which `make bench ONLY=htcondor` holds: this machine has other work too.
+        assert p99_now <= max(30 * quiet_p99, 1.0)
     assert stopped(scheduler) == 0
     for process in daemons:
         process.terminate()
