@@ -1,4 +1,4 @@
-"""What following a long queue of a real schedd costs, against reading it whole, and what the engine keeps of it.
+"""What following a long queue of a real schedd costs, what the engine keeps, how the daemons answer when all fails.
 
 It has rounds of its own: each takes minutes, whatever the effort asked for.
 """
@@ -18,11 +18,13 @@ from cloudsched.config.options import JobDefaults
 from cloudsched.model.jobs import JobOrder
 from tests.bench.figure import Effort, Figure, seconds
 from tests.real.condor import CondorPool, condor_pool, eventually, site_options
-from tests.whole_bench import a_site
+from tests.real.condor_site import Watcher, condor_site, fail_in_turn, p99, started_apart, survived, watching, work
+from tests.whole_bench import Site, a_site, stopped
 
 JOBS = 10_000
 CHANGES = 100
 ROUNDS = 5
+QUIET_SECONDS = 15
 
 
 def resident_mb(pid: int) -> float:
@@ -83,8 +85,38 @@ def growth_mb(pool: CondorPool, home: Path) -> float:
         return resident_mb(scheduler.pid) - before
 
 
+def quietly(site: Site, pool: CondorPool) -> Watcher:
+    """The daemons' answers while jobs run and nothing fails."""
+    with watching(site) as watcher:
+        work(site, pool)
+        time.sleep(QUIET_SECONDS)
+    return watcher
+
+
+def in_trouble(site: Site, pool: CondorPool) -> Iterator[Figure]:
+    """How long the slowest of 100 answers takes while everything fails in turn, against quiet before and after."""
+    scheduler, daemons = started_apart(site)
+    before = quietly(site, pool)
+    with watching(site) as troubled:
+        scheduler = fail_in_turn(site, pool, scheduler)
+        survived(site, pool)
+    after = quietly(site, pool)
+    for name in ("info", "admin"):
+        quiet = p99([*before.seconds[name], *after.seconds[name]])
+        yield Figure(f"htcondor.faults.{name}.p99", p99(troubled.seconds[name]) / quiet, "x-quiet", 3.0)
+    unanswered = len(before.failures + troubled.failures + after.failures)
+    yield Figure("htcondor.faults.unanswered", unanswered, "requests", 0)
+    stopped(scheduler)
+    for process in daemons:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
 def figures(effort: Effort) -> Iterator[Figure]:
-    """What a poll costs and what the engine keeps."""
+    """What a poll costs, what the engine keeps, and how the daemons answer."""
     with condor_pool() as pool, tempfile.TemporaryDirectory() as home:
         yield Figure(f"htcondor.poll.{JOBS}.changes{CHANGES}", poll_ratio(pool), "x-whole", 0.2)
         yield Figure(f"htcondor.memory.{JOBS}", growth_mb(pool, Path(home)), "MB", 40.0)
+    # A pool of its own: the other one still removes jobs.
+    with condor_pool() as pool, tempfile.TemporaryDirectory() as place, condor_site(pool, Path(place)) as site:
+        yield from in_trouble(site, pool)
