@@ -128,8 +128,7 @@ def test_a_vm_joins_by_its_user_data_and_retires(pool: CondorPool, batch: HTCond
         assert not [secret for secret in (join["token"], join["key"], pool.key_file.read_text()) if secret in running]
         (outcome,) = batch.retire([VM(uid, "mouse")])
         assert outcome.error == ""
-        eventually(lambda: not machines(batch, uid), "the VM has left")
-        eventually(lambda: master.poll() is not None, "its master has ended")
+        eventually(lambda: not machines(batch, uid) and master.poll() is not None, "the VM has left, and its master")
     finally:
         if master.poll() is None:
             os.killpg(master.pid, signal.SIGKILL)

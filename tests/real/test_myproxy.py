@@ -232,7 +232,7 @@ def test_the_verb_over_http(site: Site, server: MyProxy, tmp_path: Path, asked: 
     eventually(lambda: site.get("/jobs.json?state=running")["jobs"], "the job runs")
     status, body = site.ask("admin", "POST", target)
     assert (status, body.strip()) == (200, f"Refreshed the {word} proxies of user {ME}.")
-    assert eventually(lambda: [hours_left(end) for end in _ends(site, asked)], "its end is shown") == [5]
+    eventually(lambda: [hours_left(end) for end in _ends(site, asked)] == [5], "its end is shown")
     done = site.run("cloud_admin", "-u", ME, "-p", asked.removesuffix("_proxy"))
     assert (done.returncode, done.stdout.strip()) == (0, f"Refreshing {said} proxies for user {ME}.")
 
