@@ -19,7 +19,7 @@ from tests.nova.services import Services, running
 from tests.real.condor import CondorPool, condor_pool
 
 SLOW = re.compile(
-    r"test_(whole|kill|v1_clients|client_script|clients_daemons|local_cloud|worker|store_processes|store_postgresql"
+    r"test_(whole|kill|v1_clients|client_script|clients_daemons|local|worker|store_processes|store_postgresql"
     r"|upgrade|upgrade_page|failover|postgresql_page|policy_parity|admin_server|info_server|takeover|shown_commands"
     r"|engine|docs|secrets|dump|store_rows|ec2|embedded|cloud_contract|batch_contract).*"
 )

@@ -59,7 +59,7 @@ class Cloud:
         self.tokens = 0
         self.newest = NOVA
         self.password = "right"
-        self.at_once = self.most_at_once = 0
+        self.at_once = self.most_at_once = self.connections = 0
         self.lock = threading.Lock()
         self.password_ends: str | None = None
         self.credential_ends: str | None = None
@@ -326,7 +326,7 @@ def serving() -> Iterator[Cloud]:
         do_GET = do_POST = do_PUT = do_DELETE = _handle
 
     server = _Server(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server.daemon_threads, server.cloud = True, cloud
     cloud.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
@@ -339,6 +339,12 @@ def serving() -> Iterator[Cloud]:
 
 
 class _Server(ThreadingHTTPServer):
+    cloud: Cloud
+
+    def get_request(self) -> Any:
+        self.cloud.connections += 1
+        return super().get_request()
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that gave up is what some tests are about."""
 

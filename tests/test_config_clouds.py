@@ -110,7 +110,7 @@ def test_options_of_a_section_are_typed(tmp_path: Path) -> None:
         ("cloud_type: local\nvm_slots: some\n", "vm_slots = 'some' must be a whole number, 0 or more"),
         ("cloud_type: local\nmemory: 1,2\n", "memory = '1,2' must be a whole number, 0 or more"),
         (
-            f"{OPENSTACK.split(chr(10), 2)[2]}request_threads: many\n",
+            "cloud_type: OpenStackNative\nrequest_threads: many\n",
             "request_threads = 'many' must be a whole number from",
         ),
         ("cloud_type: local\nnamespaces: pid, time\n", "namespaces = 'pid, time' must be none, auto, or some of pid"),

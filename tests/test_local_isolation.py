@@ -24,12 +24,23 @@ from cloudsched.model.clouds import BootRequest, VMStatus
 from tests.patience import eventually, is_gone, pid_in
 
 LIMITED = Isolation(limits="yes", overhead=0, processes=64)
-can_limit = pytest.mark.skipif(
-    bool(local_limits.survey().refused), reason=f"no limits on this host: {local_limits.survey().refused}"
-)
-can_separate = pytest.mark.skipif(
-    "no " in fence(Isolation(namespaces=("auto",))).statement, reason="this host refuses namespaces"
-)
+needs_limits = pytest.mark.usefixtures("can_limit")
+needs_namespaces = pytest.mark.usefixtures("can_separate")
+
+
+@pytest.fixture
+def can_limit() -> None:
+    """Skip where nobody may make control groups."""
+    if refused := local_limits.survey().refused:
+        pytest.skip(f"no limits on this host: {refused}")
+
+
+@pytest.fixture
+def can_separate() -> None:
+    """Skip where nobody may make namespaces."""
+    statement = fence(Isolation(namespaces=("auto",))).statement
+    if "no pid namespace" in statement:
+        pytest.skip(statement)
 
 
 @pytest.fixture
@@ -79,7 +90,7 @@ def hog(megabytes: int, then: str) -> str:
     return f'{sys.executable} -c "held = bytearray({megabytes} * 2**20); {then}"'
 
 
-@can_limit
+@needs_limits
 def test_processes_that_are_together_larger_than_the_vm_are_killed_and_it_is_said(state_dir: Path) -> None:
     """Each one alone would fit: what is bounded is the whole tree."""
     one = hog(40, "import time; time.sleep(600)")
@@ -91,7 +102,7 @@ def test_processes_that_are_together_larger_than_the_vm_are_killed_and_it_is_sai
     destroyed(adapter, state_dir)
 
 
-@can_limit
+@needs_limits
 def test_a_vm_that_fits_its_memory_lives(state_dir: Path) -> None:
     adapter = cloud(state_dir, hog(40, "open('fits', 'w').write('yes'); import time; time.sleep(600)"))
     boot(adapter, request(memory=128))
@@ -100,7 +111,7 @@ def test_a_vm_that_fits_its_memory_lives(state_dir: Path) -> None:
     destroyed(adapter, state_dir)
 
 
-@can_limit
+@needs_limits
 def test_the_overhead_is_the_vms_own(state_dir: Path) -> None:
     adapter = cloud(state_dir, "sleep 600", Isolation(limits="yes", overhead=100, processes=0))
     boot(adapter, request(memory=28))
@@ -111,7 +122,7 @@ def test_the_overhead_is_the_vms_own(state_dir: Path) -> None:
     destroyed(adapter, state_dir)
 
 
-@can_limit
+@needs_limits
 def test_the_cores_are_those_that_were_asked_for(state_dir: Path) -> None:
     adapter = cloud(state_dir, "while :; do :; done & while :; do :; done")
     boot(adapter)
@@ -128,7 +139,7 @@ def test_the_cores_are_those_that_were_asked_for(state_dir: Path) -> None:
     destroyed(adapter, state_dir)
 
 
-@can_limit
+@needs_limits
 def test_a_fork_bomb_stops_at_its_bound_and_is_ended(state_dir: Path) -> None:
     adapter = cloud(state_dir, "while :; do (sleep 600 &) 2>/dev/null; done")
     boot(adapter)
@@ -140,7 +151,7 @@ def test_a_fork_bomb_stops_at_its_bound_and_is_ended(state_dir: Path) -> None:
 ESCAPE = "(env -i setsid sh -c 'echo $$ > escaped; exec sleep 600' &); sleep 0.2; exec {}"
 
 
-@can_limit
+@needs_limits
 def test_what_left_session_environment_and_parent_is_ended_all_the_same(state_dir: Path) -> None:
     adapter = cloud(state_dir, ESCAPE.format("sleep 600"))
     boot(adapter)
@@ -150,7 +161,7 @@ def test_what_left_session_environment_and_parent_is_ended_all_the_same(state_di
     assert is_gone(escaped)
 
 
-@can_limit
+@needs_limits
 def test_a_vm_whose_first_process_is_killed_is_cleared_of_what_escaped(state_dir: Path) -> None:
     adapter = cloud(state_dir, ESCAPE.format("sleep 600"))
     boot(adapter)
@@ -160,7 +171,7 @@ def test_a_vm_whose_first_process_is_killed_is_cleared_of_what_escaped(state_dir
     destroyed(adapter, state_dir)
 
 
-@can_limit
+@needs_limits
 def test_groups_made_inside_a_vm_go_with_it(state_dir: Path) -> None:
     adapter = cloud(state_dir, "sleep 600")
     boot(adapter)
@@ -171,7 +182,7 @@ def test_groups_made_inside_a_vm_go_with_it(state_dir: Path) -> None:
     assert not [each for each in inner if each.exists()]
 
 
-@can_limit
+@needs_limits
 def test_an_engine_killed_before_the_start_leaves_a_vm_that_the_next_completes(state_dir: Path) -> None:
     boot(cloud(state_dir, "sleep 600"))
     adapter = cloud(state_dir, "sleep 600")
@@ -184,7 +195,7 @@ def test_an_engine_killed_before_the_start_leaves_a_vm_that_the_next_completes(s
     destroyed(adapter, state_dir)
 
 
-@can_limit
+@needs_limits
 def test_an_adapter_without_limits_ends_vms_that_had_them(state_dir: Path) -> None:
     """The configuration may have changed since: what a VM has is written in its directory."""
     boot(cloud(state_dir, ESCAPE.format("sleep 600")))
@@ -193,7 +204,7 @@ def test_an_adapter_without_limits_ends_vms_that_had_them(state_dir: Path) -> No
     assert is_gone(escaped)
 
 
-@can_limit
+@needs_limits
 def test_an_absent_program_leaves_no_group(state_dir: Path) -> None:
     before = {each for ground in local_limits.survey().grounds for each in ground.base.glob("cloudsched-*")}
     adapter = LocalCloud("local", "inst", state_dir, "/absent/program", LIMITED)
@@ -206,7 +217,7 @@ def test_an_absent_program_leaves_no_group(state_dir: Path) -> None:
 SEPARATE = Isolation(namespaces=("pid", "ipc", "net"))
 
 
-@can_separate
+@needs_namespaces
 def test_a_separated_vm_sees_its_own_processes_and_no_network(state_dir: Path) -> None:
     script = "echo $$ > mine; ls -d /proc/[0-9]* | wc -l > count; tail -n +3 /proc/net/dev > net; exec sleep 600"
     adapter = cloud(state_dir, script, SEPARATE)
@@ -229,7 +240,7 @@ def inside(state_dir: Path) -> set[int]:
     return {each.pid for each in there.values() if each.parent == leader(state_dir)}
 
 
-@can_separate
+@needs_namespaces
 def test_the_first_process_of_a_separated_vm_is_asked_to_end(state_dir: Path) -> None:
     """It may give its jobs back: unshare, which was started, passes nothing on."""
     script = "trap 'echo bye > said; exit 0' TERM; touch ready; while :; do sleep 0.05; done"
@@ -240,7 +251,7 @@ def test_the_first_process_of_a_separated_vm_is_asked_to_end(state_dir: Path) ->
     assert (state_dir.parent / "said").read_text() == "bye\n"
 
 
-@can_separate
+@needs_namespaces
 @pytest.mark.parametrize("of", ["unshare", "inside"])
 def test_a_separated_vm_dies_whole_with_its_first_process(state_dir: Path, of: str) -> None:
     adapter = cloud(state_dir, "env -i setsid sleep 600 & sleep 600", SEPARATE)
@@ -275,7 +286,7 @@ print(json.dumps(said))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another account")
-@can_separate
+@needs_namespaces
 def test_an_ordinary_account_gets_namespaces_and_is_told_what_it_does_not_get(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
