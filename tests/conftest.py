@@ -41,8 +41,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 ON_BOTH = re.compile(
     r"test_(store|store_rows|store_verbs|queue|dump|engine|engine_\w+|embedded|boots|whole|health|metrics|status_page"
-    r"|admin_(clouds|jobs|limits|operations|previews|root|vms|waiting)|info|info_golden|info_listings|info_picture"
-    r"|clients_daemons)"
+    r"|admin_(clouds|jobs|limits|operations|previews|root|tokens|vms|waiting)|info|info_golden|info_listings|info_news"
+    r"|info_picture|clients_daemons|explain|journal|journal_pages|permissions|takeover|web_auth)"
 )
 """Files whose tests run on SQLite and on PostgreSQL, but for those marked `sqlite`."""
 

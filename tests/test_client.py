@@ -41,6 +41,12 @@ def test_port_must_be_one(port: str) -> None:
         Address.of("127.0.0.1", port)
 
 
+@pytest.mark.parametrize("host", ["http://127.0.0.1", "127.0.0.1:8111", "/run/cs.sock", "me@host", "a b", "x#y"])
+def test_host_must_be_one(host: str) -> None:
+    with pytest.raises(BadRequest, match=r"is not a host name, an IP address or unix:PATH\.$"):
+        Address.of(host, "8112")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.3.2.1", "::1", "[::1]", "localhost", "unix:/s", platform.node()])
 def test_token_file_is_used_towards_this_machine(host: str, token_file: Path) -> None:
     assert find_token(Address.of(host, "1"), "127.0.0.1", token_file, {}) == "the-token"

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import databases
 import pytest
 from sqlalchemy import delete, insert, select, update
 
@@ -216,7 +217,7 @@ def test_half_a_surrogate_pair_does_not_stop_the_engine(fleet: Store) -> None:
 
 
 def test_several_admin_daemons_extend_one_chain(fleet: Store) -> None:
-    other = Store.open(f"sqlite:///{fleet.path}", fleet.directory)
+    other = databases.open_store(fleet.directory)
     for number in range(4):
         verbs.wish_enabled((fleet, other)[number % 2], BY, "mouse", True)
     other.close()
@@ -361,7 +362,11 @@ def test_the_documented_recipe_gives_the_hash(fleet: Store) -> None:
     assert found.stdout.split()[0] == row["hash"]
 
 
-def test_the_command_says_in_a_sentence_what_is_whole(fleet: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_in_a_sentence_what_is_whole(
+    fleet: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in databases.options(fleet.directory).items():
+        monkeypatch.setenv(f"CLOUDSCHED_GLOBAL_{name.upper()}", value)
     command = ["--state-dir", str(fleet.directory), "journal", "verify"]
     fill(fleet, 2)
     assert main(command) == 0

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import databases
 import pytest
 from golden_state import DIRECTORY
 from openstack_api import Cloud, Told, serving
@@ -16,7 +18,7 @@ from cloudsched.__main__ import main
 from cloudsched.clouds.fake import FakeCloud, Script
 from cloudsched.errors import BadRequirement, DocumentError
 from cloudsched.model.vms import VM
-from cloudsched.store import Store, locks, v1, vms
+from cloudsched.store import locks, v1, vms
 from tests.whole_bench import Site, a_site, eventually, stopped
 
 ANSWERS = json.loads((DIRECTORY / "answers.json").read_text())
@@ -158,12 +160,8 @@ def load(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pyt
 
 
 def recorded(site: Site) -> list[VM]:
-    store = Store.open(f"sqlite:///{site.state / 'state.db'}", site.state, read_only=True)
-    try:
-        with store.reading() as connection:
-            return vms.all_vms(connection)
-    finally:
-        store.close()
+    with closing(databases.open_store(site.state, read_only=True)) as store, store.reading() as connection:
+        return vms.all_vms(connection)
 
 
 def test_vms_are_marked_at_the_cloud_and_recorded_once(nova: Cloud, site: Site, load: Load) -> None:

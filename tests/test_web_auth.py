@@ -102,6 +102,7 @@ def test_only_who_knows_the_text_learns_that_a_token_was_revoked(served: Serve, 
     assert served("token").get("/", headers=bearer(guessed)).text == "The token is wrong."
 
 
+@pytest.mark.sqlite
 def test_unknown_state_lets_only_the_first_token_in(served: Serve, store: Store) -> None:
     app = served("token")
     text, _ = made(store)

@@ -24,12 +24,13 @@ def _verify(connection: Connection, chain: Chain, noted: Noted | None) -> Checke
     ends = chain.read_ends(connection)
     number, previous = ends.first - 1, ends.before
     table = chain.entries
-    rows = connection.execute(select(table).order_by(table.c.id), execution_options={"yield_per": _CHUNK})
-    for row in rows.mappings():
-        problem = _entry_problem(row, number, previous, noted)
-        if problem:
-            return Checked(chain.name, ends.first, number, previous, problem)
-        number, previous = row["id"], row["hash"]
+    query = select(table).order_by(table.c.id).execution_options(yield_per=_CHUNK)
+    with connection.execute(query) as rows:
+        for row in rows.mappings():
+            problem = _entry_problem(row, number, previous, noted)
+            if problem:
+                return Checked(chain.name, ends.first, number, previous, problem)
+            number, previous = row["id"], row["hash"]
     return Checked(chain.name, ends.first, number, previous, _end_problem(ends, number, previous, noted))
 
 
