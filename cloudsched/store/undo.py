@@ -22,6 +22,8 @@ CHANGED_NOTHING = "it changed nothing"
 _FINAL: Mapping[Aspect, str] = {
     Aspect.DEFINE: "the journal holds no credentials: define the cloud again as it was",
     Aspect.DELETE: "a cloud that is being deleted stays so: define it again once it is gone",
+    Aspect.DEFINE: "credentials are never told again: define the cloud anew",
+    Aspect.DELETE: "define the cloud anew when it is gone",
     Aspect.SHUTDOWN: "a VM that was shut down does not come back",
     Aspect.REMOVE: "a job that was removed does not come back: submit it again",
     Aspect.SUBMIT: "jobs that were submitted are removed one by one",
