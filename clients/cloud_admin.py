@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from string import Formatter
+from typing import Any
 
 from cloudsched.client import Answer, Ask, Client
 from cloudsched.config.load import Config
@@ -62,7 +63,6 @@ OPTIONS = (
     Option("", "--cloud-delete", "NAME", "Let a cloud that was made by API drain, and forget it"),
     Option("", "--until", "TIME", "With -e or -d: when it ends by itself, e.g. 90m, 1d12h or 2026-01-31T12:00:00Z"),
     Option("", "--retain", "NUM", "With -k or -o and -c: all but so many VMs; idle ones go first, then the newest"),
-    Option("", "--reason", "TEXT", "Why; kept in the journal. Of -e, -d, -v and the --cloud options"),
     Option("", "--token-create", "ROLE", "Make a token [reader, operator, admin] and print it, once", _ROLES),
     Option("", "--token-clouds", "NAMES", "Limit the new token to these clouds, separated by commas"),
     Option("", "--token-users", "NAMES", "Limit the new token to what is these users'"),
@@ -109,8 +109,6 @@ class Case:
 
 
 _VMS, _VM = "PUT /clouds/{cloud}/vms", "PUT /clouds/{cloud}/vms/{vm_id}"
-_DEFINE, _CHANGE = "PUT /clouds/{cloud} reason={reason}", "PATCH /clouds/{cloud} reason={reason}"
-_FOR_A_TIME = "until={until} reason={reason}"
 _VM_PROXIES, _JOB_PROXIES = "Refreshing VM proxies for user {user}.", "Refreshing Job proxies for user {user}."
 
 CASES = (
@@ -184,8 +182,8 @@ CASES = (
     ),
     Case("reset_vm_state", "cloud", say="Must provide -n [VM ID] to reset state of VM."),
     Case("reset_vm_state", "", say="Must provide the cloud name and VM ID to reset override state on."),
-    Case("enable", "", f"PUT /clouds/{{enable}} action=enable {_FOR_A_TIME}", "Cloud: {enable} enabled."),
-    Case("disable", "", f"PUT /clouds/{{disable}} action=disable {_FOR_A_TIME}", "Cloud: {disable} disabled."),
+    Case("enable", "", "PUT /clouds/{enable} action=enable until={until}", "Cloud: {enable} enabled."),
+    Case("disable", "", "PUT /clouds/{disable} action=disable until={until}", "Cloud: {disable} disabled."),
     Case("reconfig", "", say="Reconfig Disabled - use 'quickrestart'"),
     Case(
         "reload_limits",
@@ -234,14 +232,14 @@ CASES = (
     Case(
         "vm_allocation",
         "cloud",
-        "PUT /clouds/{cloud} allocations={vm_allocation} reason={reason}",
+        "PUT /clouds/{cloud} allocations={vm_allocation}",
         "Attempting to adjust vm allocation on {cloud}. Target: {vm_allocation}",
         before="Adjusting vm_slots on {cloud} to {vm_allocation}",
     ),
     Case("vm_allocation", "", say="Change vm slot of cloud need '-c cloudname' for cloud to change allocation of"),
-    Case("cloud_put", "", _DEFINE, "Defined cloud: {cloud}", document="cloud_put"),
-    Case("cloud_patch", "", _CHANGE, "Changed the definition of cloud: {cloud}", document="cloud_patch"),
-    Case("cloud_delete", "", "DELETE /clouds/{cloud_delete} reason={reason}", "Deleting cloud: {cloud_delete}"),
+    Case("cloud_put", "", "PUT /clouds/{cloud}", "Defined cloud: {cloud}", document="cloud_put"),
+    Case("cloud_patch", "", "PATCH /clouds/{cloud}", "Changed cloud: {cloud}", document="cloud_patch"),
+    Case("cloud_delete", "", "DELETE /clouds/{cloud_delete}", "Deleting cloud: {cloud_delete}"),
     Case(
         "token_create",
         "",
@@ -315,12 +313,11 @@ COMMON = ("reason={comment}", "dry_run={dry_run}", "confirm={confirm}", "preview
 """What every verb takes, where its option is given."""
 
 
-def _perform(client: Client, case: Case, given: Mapping[str, str], config: Config) -> Answer:
+def _perform(
+    client: Client, case: Case, given: Mapping[str, str], document: Mapping[str, Any] | None, config: Config
+) -> Answer:
     """Ask for what a case stands for, and print the answer."""
     method, path, *fields = case.request.split()
-    document = definition.read(given[case.document]) if case.document else None
-    if document is not None:
-        given = {**given, "cloud": definition.name(document, given.get("cloud"), given[case.document])}
     path_segments = invocation.segments(path, given)
     fields += () if method == "GET" else COMMON
     form = dict(field.format_map(given).partition("=")[::2] for field in fields if _is_given(field, given))
@@ -395,7 +392,10 @@ def _decide(config: Config, given: Mapping[str, str], log: logging.Logger) -> in
         return int(case is not NOTHING or refused > 0)
     if enforced and comment and case.action in ENFORCED:
         log.info("Comment: %s", adminlog.one_line(comment))
-    answer = _perform(invocation.connect("admin", config, given), case, given, config)
+    document = definition.read(given[case.document]) if case.document else None
+    if document is not None:
+        given["cloud"] = definition.name(document, given.get("cloud"), given[case.document])
+    answer = _perform(invocation.connect("admin", config, given), case, given, document, config)
     _record(log, case, given, answer)
     return int(answer.failed)
 
