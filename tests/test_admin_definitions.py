@@ -306,6 +306,43 @@ def secrets_kept(admin: Bench) -> list[Any]:
         return [value["secrets"] for value in connection.execute(query).scalars()]
 
 
+def test_preview_tells_the_change_set_and_what_would_drain_and_does_nothing(admin: Bench) -> None:
+    new = put(admin, OPENSTACK, f"{URL}?dry_run=true", **JSON)
+    assert (new.status_int, new.json["verb"], defined(admin)) == (200, "create", {})
+    changes = new.json["targets"][0]["changes"]
+    assert changes["vm_slots"] == {"before": None, "after": "3"}
+    assert changes["application_credential_secret"] == {"before": None, "after": MASK}
+    put(admin, OPENSTACK)
+    recorded(admin)
+    with_vm(admin)
+    for answer in (
+        patch(admin, {"vm_slots": 0}, f"{URL}?dry_run=true", **JSON),
+        admin.client.delete(f"{URL}?dry_run=true", headers=JSON),
+    ):
+        assert [(each["uid"], each["fate"]) for each in answer.json["vms"]] == [("lynx-vm", "drained")]
+    same = put(admin, OPENSTACK, f"{URL}?dry_run=true", **JSON)
+    assert (same.status_int, same.json["targets"]) == (200, [])
+    assert "planted" not in new.text + same.text
+    assert [each[2] for each in admin.asked()] == ["define"]
+
+
+def test_key_replays_the_answer_and_is_refused_for_another_definition(admin: Bench) -> None:
+    key = {"Idempotency-Key": "k-1"}
+    first = put(admin, OPENSTACK, **JSON, **key)
+    again = put(admin, OPENSTACK, **JSON, **key)
+    assert (first.status_int, again.status_int, again.json) == (201, 201, first.json)
+    for other in ({**OPENSTACK, "vm_slots": 4}, {**OPENSTACK, "application_credential_secret": "planted-x"}):
+        answer = put(admin, other, **JSON, **key)
+        assert (answer.status_int, answer.json["code"]) == (409, "idempotency-key-reused")
+
+
+def test_definition_and_deletion_cannot_be_undone_and_say_why(admin: Bench) -> None:
+    number = put(admin, OPENSTACK, **JSON).json["id"]
+    answer = admin.client.post(f"/operations/{number}/undo", headers=JSON)
+    assert (answer.status_int, answer.json["code"]) == (409, "cannot-undo")
+    assert "the journal holds no credentials" in answer.json["detail"]
+
+
 def test_to_define_takes_the_role_admin_and_v1_verbs_do_not(tmp_path: Path) -> None:
     with bench(tmp_path, admin_auth="token") as admin:
         made = Entry(EntryKind.ASKED, "token_create", int(time.time()), "test")

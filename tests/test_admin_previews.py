@@ -25,6 +25,7 @@ VERBS = [
     ("PUT", "/clouds/mouse", {"action": "disable"}),
     ("PUT", "/clouds/mouse", {"allocations": "2"}),
     ("PUT", "/clouds/mouse/vms", {"action": "shutdown"}),
+    ("PUT", "/clouds/mouse/vms", {"action": "shutdown", "retain": "1"}),
     ("POST", "/clouds/mouse/vms", {"action": "force_retire"}),
     ("DELETE", "/clouds/mouse/vms", {}),
     ("PUT", "/clouds/mouse/vms/testvm", {"action": "reset_override_state"}),

@@ -10,8 +10,9 @@ import golden_state
 import pytest
 from admin_bench import DONE, JSON, Bench, bench, failed
 
+from cloudsched.model.jobs import Machine
 from cloudsched.model.wishes import OutcomeState
-from cloudsched.store import vms
+from cloudsched.store import machines, vms
 
 ID = "a1b2c3d4-0000-4000-8000-00000000000"
 OLDEST_FIRST = [f"{ID}1", f"{ID}2", f"{ID}3", f"{ID}4", "testvm"]
@@ -51,6 +52,39 @@ def ask(admin: Bench, method: str, url: str, **kwargs: Any) -> tuple[int, str]:
 )
 def test_bulk_verbs_answer_v1_text(admin: Bench, method: str, query: str, text: str) -> None:
     assert ask(admin, method, f"/clouds/Mouse/vms{query}") == (200, text)
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "asked"),
+    [
+        ("action=force_retire&retain=3", "Retired 2 VM(s) in Mouse.", 2),
+        ("action=force_retire&retain=99", "Retired 0 VM(s) in Mouse.", 0),
+        ("action=shutdown&retain=5", "", 0),
+        ("action=shutdown&retain=0", None, 5),
+    ],
+)
+def test_retain_takes_all_but_so_many(admin: Bench, query: str, text: str | None, asked: int) -> None:
+    status, said = ask(admin, "PUT", f"/clouds/Mouse/vms?{query}")
+    assert (status, text is None or said == text) == (200, True)
+    assert len(admin.asked()) == asked
+
+
+def test_retain_leaves_the_busy_and_then_the_oldest(admin: Bench) -> None:
+    with admin.store.writing() as writing:
+        there = vms.of_cloud(writing.connection, "mouse")
+        busy = there[-1]
+        slot = Machine("slot1@x", "x", vm=busy.uid, state="Claimed", activity="Busy")
+        machines.record_machines(writing, [slot])
+    ask(admin, "PUT", "/clouds/mouse/vms?action=shutdown&retain=2")
+    staying = next(vm for vm in there if not vm.retired)
+    assert {name for _, name, _, _ in admin.asked()} == {vm.uid for vm in there} - {busy.uid, staying.uid}
+
+
+@pytest.mark.parametrize("query", ["action=shutdown&retain=2&count=1", "action=remove&count=all&retain=2"])
+def test_retain_goes_with_neither_count_nor_remove(admin: Bench, query: str) -> None:
+    status, said = ask(admin, "PUT", f"/clouds/mouse/vms?{query}")
+    assert (status, "'retain' does not go with" in said) == (400, True)
+    assert admin.asked() == []
 
 
 def test_count_takes_the_oldest(admin: Bench) -> None:

@@ -343,7 +343,11 @@ WRONG: dict[str, tuple[int, str, str]] = {
         document(OPERATION, {**WISH, "target": "clod"}),
         "'target' must be one of cloud, vm, job, jobs, user",
     ),
-    "aspect": (3, document(OPERATION, {**WISH, "aspect": "fly"}), "'aspect' must be one of enabled, vm_slots, shutd"),
+    "aspect": (
+        3,
+        document(OPERATION, {**WISH, "aspect": "fly"}),
+        "'aspect' must be one of enabled, vm_slots, def",
+    ),
     "value": (3, document(OPERATION, {**WISH, "value": "yes"}), "the 'value' of 'enabled' must be true or false"),
     "record": (
         3,

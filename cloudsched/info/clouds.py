@@ -11,6 +11,7 @@ from cloudsched.info import news, nouns
 from cloudsched.info.listed import Found, Source, held
 from cloudsched.info.page import picture_for, show, without_suffix
 from cloudsched.info.picture import Page, Picture, Pictures
+from cloudsched.model.clouds import Origin
 from cloudsched.render import clouds, documents, troubles
 from cloudsched.render.fleet import CloudVMs, Fleet
 from cloudsched.store import Store, limits
@@ -107,7 +108,7 @@ class CloudHealth:
 
 
 class CloudConfig:
-    """The clouds' configuration without secrets: of the file as it is now, else of the state (PARITY 2.3)."""
+    """The clouds' configuration without secrets: of the file as it is now, and of the state (PARITY 2.3)."""
 
     def __init__(self, pictures: Pictures, config: Config) -> None:
         self._pictures, self._config = pictures, config
@@ -124,7 +125,9 @@ class CloudConfig:
 
     def _sections(self) -> list[tuple[str, Mapping[str, str]]]:
         path = self._config.global_.cloud_resource_config
+        known = [each.cloud for each in self._pictures.current().fleet.active]
         if path is None:
-            return [(each.cloud.name, each.cloud.options) for each in self._pictures.current().fleet.active]
+            return [(each.name, each.options) for each in known]
         found, _ = read_clouds(path, self._config.global_, _HOST_UNUSED)
-        return [(each.section, each.options) for each in found]
+        by_api = [(each.name, each.options) for each in known if each.origin is Origin.API]
+        return [*((each.section, each.options) for each in found), *by_api]
