@@ -92,7 +92,13 @@ def _token_is_for_what_there_is(body: Values) -> None:
         del body["description"]
 
 
+def _end_is_ahead(body: Values) -> None:
+    if "until" in body:
+        body["until"] = "90m"
+
+
 BODIES: Mapping[str, tuple[Callable[[Values], None], ...]] = {
+    "PUT /clouds/{cloud}": (_end_is_ahead,),
     "PUT /clouds/{cloud}/vms": (_count_is_of_vms, _remove_takes_all),
     "POST /clouds/{cloud}/vms": (_count_is_of_vms,),
     "POST /jobs": (_description_is_one,),

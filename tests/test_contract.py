@@ -114,7 +114,7 @@ def _some(held: Contract, schema: dict[str, Any]) -> str:
     """A value that a schema describes."""
     if schema.get("type") == "array":
         return ",".join(_words(schema)[:2])
-    values = ("x", 1, *_words(schema), *schema.get("examples", ()))
+    values = (*schema.get("examples", ()), "x", 1, *_words(schema))
     found = next(each for each in values if not held.complaints(schema, each))
     return str(found).lower() if isinstance(found, bool) else str(found)
 
