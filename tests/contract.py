@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from typing import Any
 from urllib.parse import quote
 
@@ -122,8 +123,14 @@ class Contract:
         kind = headers.get("Content-Type", "").partition(";")[0]
         assert kind in declared, f"{place}: the type {kind!r} is not declared"
         body = gzip.decompress(body) if headers.get("Content-Encoding") == "gzip" else body
-        value = json.loads(body) if kind.endswith("json") else body.decode()
+        value = _READERS[kind.rpartition("+")[2].rpartition("/")[2]](body)
         assert self.complaints(declared[kind]["schema"], value) == [], place
+
+
+_READERS: Mapping[str, Callable[[bytes], Any]] = defaultdict(
+    lambda: bytes.decode, json=json.loads, yaml=partial(yaml.load, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+)
+"""How a body becomes what a schema describes, by the end of its type."""
 
 
 @cache

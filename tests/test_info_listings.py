@@ -206,6 +206,14 @@ def test_rows_are_sorted_by_what_is_named_and_else_stay(client: Client) -> None:
     assert ids(get(client, "/jobs", limit=1000)) == submitted
 
 
+def test_words_may_be_given_one_by_one(client: Client) -> None:
+    assert (
+        client.get("/vms?sort=-user&sort=id&fields=id&fields=user").text
+        == client.get("/vms?sort=-user,id&fields=id,user").text
+    )
+    assert client.get("/vms?user=alice&user=bob").text == "The parameter 'user' is given twice."
+
+
 def test_any_sort_key_works_on_every_listing(client: Client) -> None:
     for url, noun in NOUNS.items():
         for name in noun.sorts:

@@ -20,7 +20,7 @@ CHECK_SECONDS = 0.5
 LONGEST_SECONDS, USUAL_SECONDS = 300, 30
 
 PARAMETERS = (
-    params.Parameter("index", params.integer(0, 10**18)),
+    params.Parameter("index", params.integer(0, 10**18 - 1)),
     params.Parameter("wait", params.integer(0, LONGEST_SECONDS)),
 )
 

@@ -18,7 +18,7 @@ from cloudsched.web.negotiate import TEXT, prefers_json, reply, write_json
 from cloudsched.web.params import Parameter
 from cloudsched.web.times import moment
 
-_LARGEST = 2**63 - 1
+_LARGEST = 10**18 - 1
 _ENTRY = re.compile(r"(?:(admin|engine):)?(\d{1,18})", re.ASCII)
 
 
@@ -33,7 +33,7 @@ FILTERS = (
     Parameter("actor"),
     Parameter("noun"),
     Parameter("name"),
-    Parameter("cloud", str.lower),
+    Parameter("cloud", lambda value: params.text(value).lower()),
     Parameter("user"),
     Parameter("request_id"),
     Parameter("operation", params.integer(1, _LARGEST)),

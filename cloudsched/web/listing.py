@@ -100,8 +100,8 @@ class Noun(Generic[T]):
         ways = [f"{sign}{name}" for name in self.sorts for sign in ("", "-")]
         return (
             *(Parameter(name, each.parse) for name, each in self.filters.items()),
-            Parameter("sort", names_of(ways)),
-            Parameter("fields", names_of(self.fields)),
+            Parameter("sort", names_of(ways), many=True),
+            Parameter("fields", names_of(self.fields), many=True),
             Parameter("limit", params.integer(1, MOST_ROWS)),
             Parameter("page_token", token),
         )

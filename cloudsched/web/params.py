@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -68,11 +68,15 @@ def to_integer(value: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One declared parameter; `parse` raises ValueError, whose text completes "The parameter 'x' ..."."""
+    """One declared parameter; `parse` raises ValueError, whose text completes "The parameter 'x' ...".
+
+    One for `many` words may stand in a query several times: it is read as if its values were one, with commas between.
+    """
 
     name: str
     parse: Callable[[str], Any] = text
     required: bool = False
+    many: bool = False
 
 
 def read(req: Request, *declared: Parameter) -> dict[str, Any]:
@@ -82,12 +86,12 @@ def read(req: Request, *declared: Parameter) -> dict[str, Any]:
     body that cannot be read; falcon's errors for a body that is too large (413) or neither form nor JSON (415).
     """
     given = {} if req.method in ("GET", "HEAD") else _body(req)
-    return _checked(given | _query(req), declared)
+    return _checked(given | _query(req, declared), declared)
 
 
 def read_query(req: Request, *declared: Parameter) -> dict[str, Any]:
     """`read` for a request whose body is a document: the parameters are in the query alone."""
-    return _checked(_query(req), declared)
+    return _checked(_query(req, declared), declared)
 
 
 def given_in_query(req: Request) -> frozenset[str]:
@@ -158,8 +162,9 @@ def _parsed(parameter: Parameter, value: str) -> Any:
         raise BadRequest(f"The parameter {parameter.name!r} {ex}.", parameter=parameter.name) from None
 
 
-def _query(req: Request) -> dict[str, str]:
-    return _unique(_pairs(req.query_string.encode("latin-1", "replace"), "query"))
+def _query(req: Request, declared: Sequence[Parameter] = ()) -> dict[str, str]:
+    many = {each.name for each in declared if each.many}
+    return _unique(_pairs(req.query_string.encode("latin-1", "replace"), "query"), many)
 
 
 def _content(req: Request) -> bytes:
@@ -191,12 +196,12 @@ def _too_large() -> falcon.HTTPError:
     return falcon.HTTPContentTooLarge(description=f"The body must not be larger than {BODY_LIMIT} bytes.")
 
 
-def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+def _unique(pairs: Iterable[tuple[str, str]], many: Container[str] = ()) -> dict[str, str]:
     values: dict[str, str] = {}
     for name, value in pairs:
-        if name in values:
+        if name in values and name not in many:
             raise BadRequest(f"The parameter {name!r} is given twice.", parameter=name, code="repeated-parameter")
-        values[name] = value
+        values[name] = f"{values[name]},{value}" if name in values else value
     return values
 
 
