@@ -21,7 +21,7 @@ from cloudsched.render import documents
 from cloudsched.store import Store, vms
 from tests.bench.busy import MANY
 from tests.bench.daemons import Server, bare, info
-from tests.bench.figure import QUICK, Effort, Figure, interleaved, ratio, seconds
+from tests.bench.figure import QUICK, Effort, Figure, cpu_seconds, interleaved, ratio
 from tests.bench.fleet import LARGE, MIDDLE, SMALL, Size, job_id, made
 from tests.bench.homes import copied, shared
 from tests.bench.load import Asking, load
@@ -68,11 +68,11 @@ def _rebuild_seconds(home: Path) -> tuple[float, float]:
     for number in range(REBUILDS):
         _change(store, fleet[number * 7 % len(fleet)], f"Status{number}")
         found: list[bytes] = []
-        times.append(seconds(lambda found=found: found.append(_asked(app))))
+        times.append(cpu_seconds(lambda found=found: found.append(_asked(app))))
         assert f'"Status{number}"'.encode() in found[0]
     parsed = json.loads(_asked(app))
     assert documents.encode(parsed).encode() == _asked(app)
-    encoding = [seconds(lambda: documents.encode(parsed).encode()) for _ in range(3)]
+    encoding = [cpu_seconds(lambda: documents.encode(parsed).encode()) for _ in range(3)]
     store.close()
     return statistics.median(times), statistics.median(encoding)
 
