@@ -8,7 +8,19 @@ from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from cloudsched.model.clouds import Origin, to_request
 from cloudsched.model.troubles import to_trouble
@@ -68,8 +80,13 @@ def key_column(table: Table) -> ColumnElement[Any]:
 
 def next_id(writing: Writing, table: Table) -> int:
     """The number after the highest in use: writers come one at a time, and a dump needs no sequence."""
-    last: int | None = writing.connection.execute(select(func.max(key_column(table)))).scalar_one()
+    last: int | None = writing.connection.execute(_highest(table)).scalar_one()
     return (last or 0) + 1
+
+
+@cache
+def _highest(table: Table) -> Select[Any]:
+    return select(func.max(key_column(table)))
 
 
 def chunks(items: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:
