@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +17,8 @@ import pytest
 import requests
 from golden_state import NOW, load
 from info_app import open_store
+
+from cloudsched.store import vms
 
 ROOT = Path(__file__).parent.parent
 SECONDS = 300
@@ -82,3 +88,45 @@ def test_taken_port_is_one_sentence(state: Path) -> None:
     assert second.returncode == 1
     assert said.count("\n") == 1
     assert port in said
+
+
+def test_reads_show_only_what_was_committed_and_never_go_back(state: Path) -> None:
+    """Each commit gives two VMs of different clouds the same new address; clients keep one connection each."""
+    store = open_store(state)
+    with store.reading() as connection:
+        first, last = (lambda found: (found[0].uid, found[-1].uid))(vms.all_vms(connection))
+    wrong: list[object] = []
+    stop = threading.Event()
+
+    def commit(number: int) -> None:
+        with store.writing() as writing:
+            vms.record_fields(writing, [{"uid": uid, "spot_id": f"{number}"} for uid in (first, last)])
+            writing.touch(*(("outcomes",) if number % 3 == 0 else ()))
+
+    def read(url: str) -> None:
+        seen = -1
+        with requests.Session() as session:
+            while not stop.is_set():
+                document = session.get(f"{url}/clusters.json", timeout=SECONDS).json()
+                told = {int(number) for number in re.findall(r'"spot_id": "(\d+)"', json.dumps(document))}
+                if len(told) > 1 or max(told) < seen:
+                    wrong.append((seen, told))
+                seen = max(told)
+
+    commit(0)
+    with _start(state) as process:
+        url = _url(process)
+        readers = [threading.Thread(target=read, args=(url,)) for _ in range(4)]
+        for reader in readers:
+            reader.start()
+        for number in range(1, 60):
+            commit(number)
+            time.sleep(0.01)
+        stop.set()
+        for reader in readers:
+            reader.join(SECONDS)
+        newest = requests.get(f"{url}/clusters.json", timeout=SECONDS).text
+        process.terminate()
+    store.close()
+    assert not wrong
+    assert newest.count('"59"') == 2

@@ -1,12 +1,12 @@
 """What is on record of clouds, VMs and slots, kept in memory: what polls bring is held against it without reading it.
 
-All of it is as committed when a transaction began. Once the transaction has changed a topic itself, that is read anew.
+All of it is as committed when a transaction began. What the transaction itself has changed is read anew.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cloudsched.model.clouds import Cloud
@@ -28,6 +28,7 @@ class Fleet:
 
     known: Known = field(default_factory=Known)
     _of: Writing | None = None
+    _changed: set[str] | None = field(default_factory=set)
     _vms: tuple[VM, ...] = ()
     _clouds: tuple[Cloud, ...] = ()
     _machines: tuple[Machine, ...] = ()
@@ -49,12 +50,20 @@ class Fleet:
             self._clouds, self._by_name = present, {cloud.name: cloud for cloud in present}
         if slots is not self._machines:
             self._machines, self._slots = slots, machines.told(slots)
-        self._of = writing
+        self._of, self._changed = writing, set()
 
     def of_cloud(self, writing: Writing, name: str) -> Sequence[VM]:
         """Every VM of a cloud, released ones too, in creation order."""
         self.look(writing)
-        return vms.recorded(writing.connection, name) if "vms" in writing.touched else self._by_cloud.get(name, ())
+        is_changed = self._changed is None or name in self._changed
+        return vms.recorded(writing.connection, name) if is_changed else self._by_cloud.get(name, ())
+
+    def change(self, names: Iterable[str] | None) -> None:
+        """VMs of these clouds, None for any, have been changed in this transaction."""
+        if names is None or self._changed is None:
+            self._changed = None
+        else:
+            self._changed.update(names)
 
     def cloud(self, writing: Writing, name: str) -> Cloud:
         """A cloud by its name. Raises NotFound."""

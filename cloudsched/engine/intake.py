@@ -7,6 +7,7 @@ changes only once; what can never be recorded costs its own source only.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,6 +23,11 @@ from cloudsched.store import Store, Writing, heartbeats, polls
 log = logging.getLogger("cloudscheduler")
 
 _BEATS_SECONDS = 5.0
+_AT_ONCE = 10
+"""How many poll results go into one commit: who wishes something does not wait for all of a hundred clouds."""
+
+_REST_OF_COMMITS = 2.0
+"""How many times as long as a commit took no other is made for mere observations."""
 
 _Part = Callable[[Writing], None]
 
@@ -39,6 +45,7 @@ class Intake:
     _beats: dict[str, Heartbeat] = field(default_factory=dict)
     _cycles: list[Polled] = field(default_factory=list)
     _next_beats: float = 0.0
+    _rests_until: float = 0.0
 
     def start_polls(self) -> None:
         """Start the polls that are due, unless older results still wait to be recorded."""
@@ -54,7 +61,7 @@ class Intake:
         self._cycles = [Polled("Scheduler", interval, ok_at=ended, seconds=max(ended - began, 0.0))]
 
     def record(self, now: float) -> tuple[int, int]:
-        """Record what there is; returns how many poll results and how many ends of calls.
+        """Record what there is, some results at a time; returns how many results and how many ends of calls.
 
         Raises StateUnavailable, with everything kept for the next time.
         """
@@ -63,18 +70,23 @@ class Intake:
             if result.poll.heartbeat:
                 self.beat(result.poll.heartbeat, result.poll.interval_seconds, now)
         self._results += came
-        counts = len(self._results), len(ends)
-        if any(counts) or now >= self._next_beats:
-            self._record_all(ends, int(now))
-            self._next_beats = now + _BEATS_SECONDS
-            self._results.clear()
-            self._beats.clear()
-            self._cycles.clear()
-            self.calls.recorded(ends)
-        return counts
+        if not ends and now < self._next_beats and (not self._results or time.monotonic() < self._rests_until):
+            # Polls that answer one after the other go into few commits; what a call has done is told at once.
+            return 0, 0
+        # A listing from before a call comes before that call's end.
+        part = list(self._results) if ends else self._results[:_AT_ONCE]
+        began = time.monotonic()
+        self._record_all(part, ends, int(now))
+        self._rests_until = time.monotonic() + _REST_OF_COMMITS * (time.monotonic() - began)
+        self._next_beats = now + _BEATS_SECONDS
+        del self._results[: len(part)]
+        self._beats.clear()
+        self._cycles.clear()
+        self.calls.recorded(ends)
+        return len(part), len(ends)
 
-    def _record_all(self, ends: Sequence[End], now: int) -> None:
-        observations = [self._observation(result, now) for result in self._results]
+    def _record_all(self, results: Sequence[PollResult], ends: Sequence[End], now: int) -> None:
+        observations = [self._observation(result, now) for result in results]
         finishes = [partial(_finish, end) for end in ends]
         beats = partial(_record_beats, beats=list(self._beats.values()), cycles=list(self._cycles))
         try:
@@ -82,7 +94,7 @@ class Intake:
         except StateError:
             raise
         except Exception:  # one of them is at fault: the others must not pay for it (B-39)
-            for result in self._results:
+            for result in results:
                 error = self._alone(self._observation(result, now))
                 if error:
                     self._alone(self._observation(replace(result, value=None, error=error), now))

@@ -27,6 +27,7 @@ from cloudsched.engine.rest import Rest
 from cloudsched.engine.troubles import suspended
 from cloudsched.errors import StateError, StateTakenOver
 from cloudsched.model.actions import (
+    Action,
     Boot,
     Destroy,
     Drop,
@@ -44,8 +45,8 @@ from cloudsched.model.actions import (
 from cloudsched.model.jobs import JobStatus
 from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM
-from cloudsched.policy import plan as make_plan
 from cloudsched.policy.foresight import foresee
+from cloudsched.policy.outlook import stages
 from cloudsched.policy.wishes import wishes
 from cloudsched.store import Store, retention
 from cloudsched.store.snapshot import Seen, SnapshotReader
@@ -93,6 +94,7 @@ class Engine:
         self._resumed = False
         self._next_plan = 0.0
         self._next_observed = 0.0
+        self._planned_at = 0.0
         self._next_prune = 0.0
         self._next_notes = 0.0
         self._troubles: dict[str, str] = {}
@@ -207,21 +209,35 @@ class Engine:
             self._resume(self.snapshot())
         snapshot = self.snapshot()
         self._minutes.see(snapshot, began)
-        if not self._rest.holds(snapshot):
-            self._carry_out(snapshot)
-        now = time.time()
+        if not self._rest.holds(snapshot) and not self._carry_out(snapshot):
+            self._next_plan = 0.0
+            self._wake.set()
+            return
+        now = self._planned_at = time.time()
         self._next_plan = now + settings.scheduler_interval
         self._next_observed = now + _REST_OF_PLANS * (now - began)
         self._intake.beat("Scheduler", settings.scheduler_interval, now)
         self._intake.cycled(settings.scheduler_interval, began, now)
         self._intake.beat("Cleanup", settings.cleanup_interval, now)
 
-    def _carry_out(self, snapshot: Snapshot) -> None:
-        plan = make_plan(snapshot, self._stages.config.global_, self._stages.config.job)
+    def _carry_out(self, snapshot: Snapshot) -> bool:
+        """Plan and carry it out; false when a wish came meanwhile, which is answered first."""
+        found: list[Action] = []
+        for stage in stages(snapshot, self._stages.config.global_, self._stages.config.job):
+            if self._is_urgent():
+                return False
+            found += stage
+        plan = tuple(found)
         self._apply(snapshot, plan)
         self._rest.planned(snapshot, plan)
         self._stages.polls.suspend(suspended(foresee(snapshot, plan)))
         log.log(_level(plan), "%s", sentence(snapshot, plan))
+        return True
+
+    def _is_urgent(self) -> bool:
+        """Whether a wish has come that is not answered yet, and the last plan was made a short while ago."""
+        lately = time.time() < self._planned_at + self._stages.config.global_.scheduler_interval
+        return lately and self._watch.wishes() > self._seen_wishes
 
     def _answer_wishes(self) -> None:
         """Carry out the first stage of a plan by itself: a plan may be cut off anywhere."""

@@ -77,6 +77,7 @@ class Observer:
             self.jobs_known = True
         elif self.proxies is not None and kind in PROXY_POLLS:
             self.proxies.record(writing, PROXY_POLLS[kind], result.value)
+            self.fleet.change(None)
         else:
             machines.record_machines(writing, result.value, self.fleet.slots(writing))
             self.machines_known = True
@@ -128,6 +129,8 @@ class Observer:
         if cloud.trouble is not None:
             troubles.record_listing(writing, place, None, now, None)
         followed = listing.follow(known, result.value, now)
+        if followed != listing.Followed():
+            self.fleet.change([place])
         vms.record_vms(writing, followed.vms)
         tallies.add_tallies(writing, _boot_tallies(known, followed.vms))
         if followed.gone:
@@ -159,12 +162,15 @@ class Observer:
         happened = jobs.record_delta(writing, result.value, cloud_of)
         tallies.add_tallies(writing, _job_tallies(happened, cloud_of))
         samples: dict[str, list[int]] = {}
+        clouds_of: set[str] = set()
         for run in happened.ended:
             vm = by_host.get(machine_host(run.remote_host))
             if vm is not None:
                 samples.setdefault(vm.uid, list(vm.job_run_times)).append(run.seconds)
+                clouds_of.add(vm.cloud)
         changed = ({"uid": uid, "job_run_times": tuple(times[-_RUN_SAMPLES:])} for uid, times in samples.items())
         vms.record_fields(writing, list(changed))
+        self.fleet.change(clouds_of)
 
 
 def _boot_tallies(before: Iterable[VM], after: Iterable[VM]) -> Iterator[Increment]:

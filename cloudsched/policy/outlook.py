@@ -5,6 +5,7 @@ What stands in an answer about a waiting job was found by the very functions tha
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from cloudsched.config.options import Global, JobDefaults
@@ -44,31 +45,37 @@ class Outlook:
 
 def look(snapshot: Snapshot, settings: Global, defaults: JobDefaults) -> Outlook:
     """Decide; the same snapshot gives the same outlook (see `policy.plan`)."""
-    actions: list[Action] = []
+    deciding, actions = stages(snapshot, settings, defaults), list[Action]()
+    while True:
+        try:
+            actions += next(deciding)
+        except StopIteration as end:
+            return Outlook(tuple(actions), end.value)
 
-    def then(stage: Plan) -> None:
-        nonlocal snapshot
-        snapshot = foresee(snapshot, stage)
-        actions.extend(stage)
 
+def stages(
+    snapshot: Snapshot, settings: Global, defaults: JobDefaults
+) -> Generator[tuple[Action, ...], None, Placement | None]:
+    """The same stage by stage, each decided when it is asked for: for who may lose interest in the rest."""
     slots = slots_by_vm(snapshot)
-    then(wishes(snapshot))
-    then(overdue(snapshot))
-    then(connections(snapshot, settings))
-    then(arrivals(snapshot))
-    then(registrations(snapshot, slots))
-    then(endings(snapshot, settings, slots))
-    then(drains(snapshot, slots))
+    yield (done := wishes(snapshot))
+    yield (done := overdue(snapshot := foresee(snapshot, done)))
+    yield (done := connections(snapshot := foresee(snapshot, done), settings))
+    yield (done := arrivals(snapshot := foresee(snapshot, done)))
+    yield (done := registrations(snapshot := foresee(snapshot, done), slots))
+    yield (done := endings(snapshot := foresee(snapshot, done), settings, slots))
+    yield (done := drains(snapshot := foresee(snapshot, done), slots))
+    snapshot = foresee(snapshot, done)
     if not snapshot.jobs_known:
-        return Outlook(tuple(actions))
+        return None
     found = supply(snapshot, slots)
-    then(unneeded(snapshot, slots, found.spare))
+    yield (done := unneeded(snapshot, slots, found.spare))
+    snapshot = foresee(snapshot, done)
     allocation = allocate(snapshot, settings, Survey(snapshot, defaults), found.unserved)
     placement = Placement(snapshot, found, allocation)
-    boots = allocation.ledger.boots()
-    then(boots)
-    then(probes(snapshot, boots, settings.call_timeout_seconds))
-    then(balance(snapshot, settings, slots, allocation))
-    then(schedules(snapshot, found))
-    then(explanations(snapshot, allocation))
-    return Outlook(tuple(actions), placement)
+    yield (boots := allocation.ledger.boots())
+    yield (done := probes(snapshot, boots, settings.call_timeout_seconds))
+    yield (done := balance(snapshot := foresee(snapshot, done), settings, slots, allocation))
+    yield schedules(snapshot := foresee(snapshot, done), found)
+    yield explanations(snapshot, allocation)
+    return placement

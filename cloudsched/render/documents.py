@@ -55,7 +55,14 @@ encode = json.JSONEncoder(default=dict).encode
 
 def joined(**lists: Iterable[str]) -> str:
     """An object of lists whose elements are encoded already."""
-    return "{" + ", ".join(f'"{name}": [{", ".join(texts)}]' for name, texts in lists.items()) + "}"
+    parts: list[str] = []
+    for name, texts in lists.items():
+        parts += (", " if parts else "", f'"{name}": [')
+        for number, text in enumerate(texts):
+            parts += (", ", text) if number else (text,)
+        parts.append("]")
+    # In one go, for what is joined may be large, and copying it is most of the work.
+    return "".join(("{", *parts, "}"))
 
 
 def vm(each: VM) -> Document:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from cloudsched.errors import NotFound
 from cloudsched.model.clouds import Cloud
@@ -26,6 +26,8 @@ EFFECTIVE = (
 )
 """Columns that live in the state: a re-read of the file does not reset them (except `vm_slots`, see the engine)."""
 
+_FOUND = select(tables.clouds).where(tables.clouds.c.name == bindparam("named"))
+
 
 def all_clouds(connection: Connection) -> list[Cloud]:
     """Every cloud in the file's order, removed ones last."""
@@ -43,8 +45,7 @@ def following() -> Following[Cloud]:
 
 def find(connection: Connection, name: str) -> Cloud:
     """The cloud called `name` in any case (PARITY B-09). Raises NotFound."""
-    table = tables.clouds
-    found = connection.execute(select(table).where(table.c.name == name.lower())).mappings().first()
+    found = connection.execute(_FOUND, {"named": name.lower()}).mappings().first()
     if found is None:
         raise NotFound("cloud", name)
     return rows.from_row(Cloud, found)

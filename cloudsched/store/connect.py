@@ -16,11 +16,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, unquote
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, update
+from sqlalchemy import Connection, Engine, Update, bindparam, create_engine, event, insert, inspect, select, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
@@ -61,13 +62,13 @@ _GUARDS = [tables.state.c[name] for name in ("index", "schema_version", "engine_
 """What every write looks at first: columns that every schema has, for an upgrade is a write too."""
 _UPGRADE = "stop its scheduler and daemons, then run 'cloud_scheduler state upgrade'."
 _NO_WAY_BACK = "a schema is never taken back; use the release that made it, or load a dump from before its upgrade."
-_STATE_COLUMNS = [tables.state.c[name] for name in StateRow.__dataclass_fields__]
+_STATE = select(*(tables.state.c[name] for name in StateRow.__dataclass_fields__))
+_GUARD = select(*_GUARDS).with_for_update()
 
 
 def state_row(connection: Connection) -> StateRow:
     """Read the state row inside a transaction of the caller's."""
-    row = connection.execute(select(*_STATE_COLUMNS)).one()
-    return StateRow(*row)
+    return StateRow(*connection.execute(_STATE).one())
 
 
 def schema_version(connection: Connection) -> int | None:
@@ -161,8 +162,7 @@ class Store:
         with self._translating(), self._exclusively(wait_seconds) as lock, self._engine.connect() as connection:
             connection = connection.execution_options(cloudsched_write=True)
             with ExitStack() as committing, connection.begin():
-                row = select(*_GUARDS).with_for_update()
-                index, schema, epoch = connection.execute(row).one()
+                index, schema, epoch = connection.execute(_GUARD).one()
                 if self._schema not in (None, schema):
                     raise self._mismatch(schema)
                 if self._epoch not in (None, epoch):
@@ -291,10 +291,13 @@ def _advance(writing: Writing) -> None:
     touched = writing.touched
     if not touched:
         return
-    values = dict.fromkeys(("index", *touched), writing.index)
-    if touched & {"wishes", "outcomes"}:
-        values["verbs"] = writing.index
-    writing.connection.execute(update(tables.state).values(values))
+    names = touched | ({"index", "verbs"} if touched & {"wishes", "outcomes"} else {"index"})
+    writing.connection.execute(_advancing(names), {"now": writing.index})
+
+
+@cache
+def _advancing(names: frozenset[str]) -> Update:
+    return update(tables.state).values(dict.fromkeys(sorted(names), bindparam("now")))
 
 
 def _create_engine(url: str, read_only: bool) -> Engine:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import Connection, Select, Table, Update, bindparam, delete, insert, select, update
 
 from cloudsched.model.journal import Entry, EntryKind, Recorded
 from cloudsched.store import tables
@@ -48,7 +49,7 @@ class Chain:
 
     def read_ends(self, connection: Connection) -> Ends:
         """Where the chain begins and ends."""
-        row = connection.execute(select(self.ends).where(self.ends.c.chain == self.name)).mappings().first()
+        row = connection.execute(_ends(self.ends), {"of": self.name}).mappings().first()
         return Ends(**row) if row else Ends(self.name)
 
     def _extend(self, writing: Writing, entries: list[Entry]) -> None:
@@ -68,9 +69,8 @@ class Chain:
 
     def _keep(self, writing: Writing, ends: Ends) -> None:
         values = asdict(ends)
-        known = update(self.ends).where(self.ends.c.chain == self.name)
-        if not writing.connection.execute(known.values(values)).rowcount:
-            writing.connection.execute(insert(self.ends).values(values))
+        if not writing.connection.execute(_keeping(self.ends), {**values, "of": self.name}).rowcount:
+            writing.connection.execute(insert(self.ends), values)
 
     def prune(self, writing: Writing, before: int) -> None:
         """Forget some of the oldest entries, those made before a time in Unix seconds."""
@@ -85,6 +85,16 @@ class Chain:
             ends = self.read_ends(writing.connection)
             writing.connection.execute(delete(table).where(table.c.id <= gone.id))
             self._keep(writing, replace(ends, first=gone.id + 1, before=gone.hash))
+
+
+@cache
+def _ends(table: Table) -> Select[Any]:
+    return select(table).where(table.c.chain == bindparam("of"))
+
+
+@cache
+def _keeping(table: Table) -> Update:
+    return update(table).where(table.c.chain == bindparam("of"))
 
 
 ADMIN = Chain("admin", tables.journal, tables.journal_ends)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, insert, select
+from sqlalchemy import BindParameter, Connection, Select, bindparam, insert, select
 
 from cloudsched.errors import NotFound
 from cloudsched.model.journal import ENGINE, Entry, EntryKind
@@ -21,6 +21,23 @@ _WISH_COLUMNS = [
     *(tables.wishes.c[name] for name in Wish.__dataclass_fields__ if name != "actor"),
     _ACTOR.scalar_subquery().label("actor"),
 ]
+
+_JOINED = tables.wishes.outerjoin(tables.outcomes, tables.outcomes.c.wish == tables.wishes.c.id)
+_ASKED_FOR: BindParameter[Any] = bindparam("numbers", expanding=True)
+_SEVERAL = select(tables.operations).where(tables.operations.c.id.in_(_ASKED_FOR))
+_TARGETS = (
+    select(*_WISH_COLUMNS, tables.outcomes)
+    .select_from(_JOINED)
+    .where(tables.wishes.c.operation.in_(_ASKED_FOR))
+    .order_by(tables.wishes.c.id)
+)
+_UNSETTLED = select(*_WISH_COLUMNS).select_from(_JOINED).where(tables.outcomes.c.wish.is_(None))
+_UNSETTLED_FOR = _UNSETTLED.where(
+    tables.wishes.c.kind == bindparam("of"),
+    tables.wishes.c.name == bindparam("named"),
+    tables.wishes.c.aspect == bindparam("about"),
+    tables.wishes.c.superseded_by.is_(None),
+).order_by(tables.wishes.c.id)
 
 
 def read(store: Store, operation: int) -> Operation:
@@ -39,14 +56,9 @@ def find(connection: Connection, operation: int) -> Operation:
 
 def several(connection: Connection, numbers: Sequence[int]) -> list[Operation]:
     """Operations with their targets, in the order of their numbers here; those that are not there are left out."""
-    table = tables.operations
-    made = {row.id: row for row in connection.execute(select(table).where(table.c.id.in_(numbers)))}
-    joined = select(*_WISH_COLUMNS, tables.outcomes).outerjoin_from(
-        tables.wishes, tables.outcomes, tables.outcomes.c.wish == tables.wishes.c.id
-    )
+    made = {row.id: row for row in connection.execute(_SEVERAL, {"numbers": list(numbers)})}
     targets: dict[int, list[Target]] = {}
-    query = joined.where(tables.wishes.c.operation.in_(list(made))).order_by(tables.wishes.c.id)
-    for row in connection.execute(query):
+    for row in connection.execute(_TARGETS, {"numbers": list(made)}):
         targets.setdefault(row.operation, []).append(_target(row))
     return [_operation(made[each], targets.get(each, ())) for each in numbers if each in made]
 
@@ -70,9 +82,8 @@ def unsettled(connection: Connection) -> list[Wish]:
 
 def unsettled_for(connection: Connection, kind: str, name: str, aspect: Aspect) -> list[Wish]:
     """`unsettled`, for one aspect of one thing."""
-    table = tables.wishes
-    same = (table.c.kind == kind, table.c.name == name, table.c.aspect == aspect.value)
-    return _wishes(connection, _unsettled().where(*same, table.c.superseded_by.is_(None)))
+    found = connection.execute(_UNSETTLED_FOR, {"of": kind, "named": name, "about": aspect.value})
+    return [_wish(row) for row in found]
 
 
 def waiting(connection: Connection) -> dict[str, int]:
@@ -138,10 +149,7 @@ def settle(store: Store, ends: Sequence[tuple[int, OutcomeState, dict[str, Any]]
 
 
 def _unsettled() -> Select[Any]:
-    joined = select(*_WISH_COLUMNS).outerjoin_from(
-        tables.wishes, tables.outcomes, tables.outcomes.c.wish == tables.wishes.c.id
-    )
-    return joined.where(tables.outcomes.c.wish.is_(None)).order_by(tables.wishes.c.id)
+    return _UNSETTLED.order_by(tables.wishes.c.id)
 
 
 def _wishes(connection: Connection, query: Select[Any]) -> list[Wish]:

@@ -8,7 +8,19 @@ from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from cloudsched.model.clouds import Origin, to_request
 from cloudsched.model.troubles import to_trouble
@@ -68,8 +80,13 @@ def key_column(table: Table) -> ColumnElement[Any]:
 
 def next_id(writing: Writing, table: Table) -> int:
     """The number after the highest in use: writers come one at a time, and a dump needs no sequence."""
-    last: int | None = writing.connection.execute(select(func.max(key_column(table)))).scalar_one()
+    last: int | None = writing.connection.execute(_highest(table)).scalar_one()
     return (last or 0) + 1
+
+
+@cache
+def _highest(table: Table) -> Select[Any]:
+    return select(func.max(key_column(table)))
 
 
 def chunks(items: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:
@@ -79,35 +96,32 @@ def chunks(items: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:
         yield part
 
 
-def save(writing: Writing, table: Table, rows: Iterable[Row], *, topic: str) -> list[Any]:
+def save(writing: Writing, table: Table, rows: Iterable[Row], *, topic: str, new: bool = True) -> list[Any]:
     """Insert or update rows by key, only where something differs; returns the keys that changed.
 
-    A row may leave columns out: an existing row keeps them, a new one must be complete.
+    A row may leave columns out: an existing row keeps them, a new one must be complete. Without `new`, rows that are
+    not there are left alone.
     """
     name = str(key_column(table).key)
     changed: list[Any] = []
     for part in chunks(rows):
         found = _existing(writing.connection, table, [row[name] for row in part])
-        new = [row for row in part if row[name] not in found]
+        added = [row for row in part if row[name] not in found] if new else []
         differing = [row for row in part if row[name] in found and _differs(row, found[row[name]])]
-        if new:
-            writing.connection.execute(insert(table), [{**row, "revision": writing.index} for row in new])
+        if added:
+            writing.connection.execute(insert(table), [{**row, "revision": writing.index} for row in added])
         for columns, group in _by_columns(differing):
             _update(writing, table, columns, group)
-        changed += [row[name] for row in (*new, *differing)]
+        changed += [row[name] for row in (*added, *differing)]
     if changed:
         _forget_tombstones(writing, topic, changed)
         writing.touch(topic)
     return changed
 
 
-def save_existing(writing: Writing, table: Table, rows: Sequence[Row], *, topic: str) -> list[Any]:
+def save_existing(writing: Writing, table: Table, rows: Iterable[Row], *, topic: str) -> list[Any]:
     """Update rows by key where they exist and differ; returns the keys that changed."""
-    name = str(key_column(table).key)
-    there: set[Any] = set()
-    for part in chunks(rows):
-        there |= _existing(writing.connection, table, [row[name] for row in part]).keys()
-    return save(writing, table, [row for row in rows if row[name] in there], topic=topic)
+    return save(writing, table, rows, topic=topic, new=False)
 
 
 def remove(writing: Writing, table: Table, keys: Iterable[Any], *, topic: str) -> list[Any]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, insert, or_, select, update
+from sqlalchemy import Connection, Update, and_, bindparam, insert, or_, select, update
 
 from cloudsched.errors import PictureChanged, Unconfirmed
 from cloudsched.model.journal import Entry, EntryKind
@@ -155,22 +156,14 @@ def record(writing: Writing, by: By, verb: str, wants: Sequence[Want], about: En
         hold_to(by.terms, foresee(connection, verb, ahead, by.at))
     operation = rows.next_id(writing, tables.operations)
     values = {"verb": verb, "actor": by.actor, "request_id": by.request_id, "reason": by.reason, "made_at": by.at}
-    connection.execute(insert(tables.operations).values(id=operation, **values))
+    connection.execute(insert(tables.operations), {"id": operation, **values})
     if by.terms.key:
         keys.record(writing, by.terms.key, operation, by.at)
     asked, entries = replace(no_target(by, verb), operation=operation), list[Entry]()
     for wish, want in enumerate(wants, start=rows.next_id(writing, tables.wishes)):
-        made = insert(tables.wishes).values(
-            id=wish,
-            operation=operation,
-            kind=want.kind,
-            name=want.name,
-            aspect=want.aspect.value,
-            value=want.value,
-            made_at=by.at,
-            reason=by.reason,
-        )
-        connection.execute(made)
+        fields = {"kind": want.kind, "name": want.name, "aspect": want.aspect.value, "value": want.value}
+        made = {"id": wish, "operation": operation, "made_at": by.at, "reason": by.reason, **fields}
+        connection.execute(insert(tables.wishes), made)
         _supersede(writing, want, wish)
         entries.append(replace(_entry(asked, want), wish=wish))
     journal.ADMIN.record(writing, entries or [replace(about or asked, operation=operation)])
@@ -215,13 +208,19 @@ def _supersede(writing: Writing, want: Want, wish: int) -> None:
 
     Two equal one-shot wishes both stand: each waiter wants to hear how it ended.
     """
+    if want.aspect in LASTING or want.aspect in _OPPOSITE:
+        same = {"of": want.kind, "named": want.name, "newest": wish, "by_newest": wish}
+        writing.connection.execute(_superseding(want.aspect), same)
+
+
+@cache
+def _superseding(aspect: Aspect) -> Update:
     table, settled = tables.wishes, select(tables.outcomes.c.wish)
     replaced = []
-    if want.aspect in LASTING:
-        replaced.append(table.c.aspect == want.aspect.value)
-    if want.aspect in _OPPOSITE:
-        replaced.append(and_(table.c.aspect == _OPPOSITE[want.aspect].value, table.c.id.not_in(settled)))
-    if replaced:
-        same = (table.c.kind == want.kind, table.c.name == want.name, table.c.id < wish)
-        statement = update(table).where(*same, table.c.superseded_by.is_(None), or_(*replaced))
-        writing.connection.execute(statement.values(superseded_by=wish))
+    if aspect in LASTING:
+        replaced.append(table.c.aspect == aspect.value)
+    if aspect in _OPPOSITE:
+        replaced.append(and_(table.c.aspect == _OPPOSITE[aspect].value, table.c.id.not_in(settled)))
+    same = (table.c.kind == bindparam("of"), table.c.name == bindparam("named"), table.c.id < bindparam("newest"))
+    statement = update(table).where(*same, table.c.superseded_by.is_(None), or_(*replaced))
+    return statement.values(superseded_by=bindparam("by_newest"))

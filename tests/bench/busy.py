@@ -24,6 +24,11 @@ class Busy:
     room: int = 0
 
 
+STEADY = Busy(clouds=100, vms=10_000, idle=90_000, shapes=100)
+MANY = Busy(clouds=100, vms=10_000, idle=1_000_000, shapes=1_000, room=10_000)
+FEW = Busy(clouds=100, vms=10_000, idle=100_000, shapes=1_000, room=10_000)
+
+
 def lines(size: Busy) -> Iterator[dict[str, Any]]:
     """The objects of the state, header and end left out."""
     of_size = fleet.Size(size.clouds, size.vms, size.vms + size.idle)

@@ -19,9 +19,11 @@ from cloudsched.info import create_app
 from cloudsched.model.vms import VM
 from cloudsched.render import documents
 from cloudsched.store import Store, vms
+from tests.bench.busy import MANY
 from tests.bench.daemons import Server, bare, info
-from tests.bench.figure import QUICK, Effort, Figure, interleaved, ratio, seconds
+from tests.bench.figure import QUICK, Effort, Figure, cpu_seconds, interleaved, ratio
 from tests.bench.fleet import LARGE, MIDDLE, SMALL, Size, job_id, made
+from tests.bench.homes import copied, shared
 from tests.bench.load import Asking, load
 from tests.bench.reads import DOCUMENTS, document
 
@@ -36,12 +38,12 @@ def figures(effort: Effort) -> Iterator[Figure]:
     """Rebuilding in two sizes; memory and start; one daemon under writes and pollers; at last many jobs."""
     with tempfile.TemporaryDirectory() as directory:
         middle = Path(directory) / "middle"
-        made(middle, MIDDLE)
+        copied(MIDDLE, middle)
         middle_seconds, encode_seconds = _rebuild_seconds(middle)
         yield Figure("change.clusters_json.10000", middle_seconds / encode_seconds, "x-encode", REBUILD_BAR)
         if effort is not QUICK:
             large = Path(directory) / "large"
-            made(large, LARGE)
+            copied(LARGE, large)
             growth = _rebuild_seconds(large)[0] / middle_seconds
             yield Figure("change.clusters_json.100000", growth, "x-10000", GROWTH_BAR)
         yield from _memory_and_start(middle)
@@ -49,7 +51,7 @@ def figures(effort: Effort) -> Iterator[Figure]:
             yield from _beside_writes(ours, middle, effort)
             yield _beside_pollers(ours, effort)
         if effort is not QUICK:
-            yield _of_a_million(Path(directory), effort)
+            yield _of_a_million(effort)
 
 
 def _rebuild_seconds(home: Path) -> tuple[float, float]:
@@ -66,11 +68,11 @@ def _rebuild_seconds(home: Path) -> tuple[float, float]:
     for number in range(REBUILDS):
         _change(store, fleet[number * 7 % len(fleet)], f"Status{number}")
         found: list[bytes] = []
-        times.append(seconds(lambda found=found: found.append(_asked(app))))
+        times.append(cpu_seconds(lambda found=found: found.append(_asked(app))))
         assert f'"Status{number}"'.encode() in found[0]
     parsed = json.loads(_asked(app))
     assert documents.encode(parsed).encode() == _asked(app)
-    encoding = [seconds(lambda: documents.encode(parsed).encode()) for _ in range(3)]
+    encoding = [cpu_seconds(lambda: documents.encode(parsed).encode()) for _ in range(3)]
     store.close()
     return statistics.median(times), statistics.median(encoding)
 
@@ -167,13 +169,10 @@ def _polled(server: Server) -> float:
     return float(said)
 
 
-def _of_a_million(directory: Path, effort: Effort) -> Figure:
+def _of_a_million(effort: Effort) -> Figure:
     """What one job costs among a million, in what it costs among a thousand."""
-    few, many = directory / "few", directory / "many"
-    made(few, SMALL)
-    made(many, Size(10, 100, 1_000_000))
     rates = []
-    with info(few) as small, info(many) as big:
+    with info(shared(SMALL)) as small, info(shared(MANY)) as big:
         for server, count in ((small, 1_000), (big, 1_000_000)):
             chosen = range(0, count, max(1, count // 5000))
             targets = [f"/jobs/{job_id(number).replace('#', '%23')}.json" for number in chosen]

@@ -7,7 +7,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +17,10 @@ class Effort:
     """How long to measure: interleaved rounds, and seconds of load in each."""
 
     rounds: int = 9
-    seconds: float = 1.0
+    seconds: float = 0.5
 
 
-QUICK = Effort(3, 0.5)
+QUICK = Effort(3, 0.3)
 """For orientation, not for a table."""
 
 
@@ -66,9 +66,10 @@ def _processor() -> str:
         return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
-def encoded(figures: Sequence[Figure]) -> str:
-    """A whole run as JSON."""
-    return json.dumps({"machine": machine(), "figures": [each.document() for each in figures]}, indent=1)
+def encoded(figures: Sequence[Figure], failed: Mapping[str, str]) -> str:
+    """A whole run as JSON; `failed` are the themes that could not be measured, and why."""
+    shown = {"machine": machine(), "figures": [each.document() for each in figures], "failed": dict(failed)}
+    return json.dumps(shown, indent=1)
 
 
 def interleaved(rounds: int, *measure: Callable[[], float]) -> list[list[float]]:
@@ -90,3 +91,10 @@ def seconds(call: Callable[[], object]) -> float:
     began = time.perf_counter()
     call()
     return time.perf_counter() - began
+
+
+def cpu_seconds(call: Callable[[], object]) -> float:
+    """How much time of a processor a call takes in this process, whatever else runs."""
+    began = time.process_time()
+    call()
+    return time.process_time() - began

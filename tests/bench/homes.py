@@ -1,4 +1,4 @@
-"""Large states that several figures are taken on: made once in a run, gone with it."""
+"""States that several figures are taken on: made once in a run, copied for who changes them, gone with the run."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from tests.bench.busy import Busy, lines
-from tests.bench.fleet import loaded
+from tests.bench import busy, fleet
 
 
 @cache
@@ -17,13 +16,14 @@ def _directory() -> tempfile.TemporaryDirectory[str]:
 
 
 @cache
-def shared(size: Busy) -> Path:
-    """The home of a fleet at work, to be read only."""
-    home = Path(_directory().name) / f"{size.vms}-{size.idle}-{size.shapes}"
-    loaded(home, lines(size))
+def shared(size: fleet.Size | busy.Busy) -> Path:
+    """The home of a fleet, to be read only."""
+    name = "-".join(str(getattr(size, each)) for each in size.__slots__)
+    home = Path(_directory().name) / f"{type(size).__name__}-{name}"
+    fleet.loaded(home, busy.lines(size) if isinstance(size, busy.Busy) else fleet.lines(size))
     return home
 
 
-def copied(size: Busy, place: Path) -> Path:
-    """The state of a fleet at work, to be changed."""
-    return Path(shutil.copytree(shared(size) / "state", place))
+def copied(size: fleet.Size | busy.Busy, home: Path) -> Path:
+    """A home of one's own, to be changed; returns its state directory."""
+    return Path(shutil.copytree(shared(size), home)) / "state"

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -50,7 +52,7 @@ request = function() return wrk.format("GET", targets[math.random(#targets)]) en
 
 def _by_wrk(asking: Asking, seconds: float) -> Load:
     assert WRK
-    command = [WRK, "-t1", f"-c{asking.clients}", f"-d{max(1, round(seconds))}s", "--latency", "--timeout", "60s"]
+    command = [WRK, "-t1", f"-c{asking.clients}", f"-d{round(seconds) + 2}s", "--latency", "--timeout", "60s"]
     for name, value in asking.headers.items():
         command += ["-H", f"{name}: {value}"]
     with tempfile.NamedTemporaryFile("w") as names, tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
@@ -61,13 +63,22 @@ def _by_wrk(asking: Asking, seconds: float) -> Load:
             script.write(_SCRIPT % (names.name, 7))
             script.flush()
             command, target = [*command, "-s", script.name], "/"
-        said = subprocess.run([*command, asking.url + target], capture_output=True, text=True, check=True).stdout
+        said = _interrupted([*command, asking.url + target], seconds)
     if "Non-2xx" in said or re.search(r"Socket errors:.*[1-9]", said):
         raise RuntimeError(f"wrong answers to {asking}: {said}")
     rate, slowest = re.search(r"Requests/sec:\s+([\d.]+)", said), re.search(r"99%\s+([\d.]+)(us|ms|s|m)", said)
     if not rate or not slowest:
         raise RuntimeError(f"wrk said: {said}")
     return Load(float(rate[1]), float(slowest[1]) * _UNITS[slowest[2]])
+
+
+def _interrupted(command: Sequence[str], seconds: float) -> str:
+    """What wrk says when it is stopped: it takes whole seconds only, and many rounds are to be short."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=120)
+    return said
 
 
 def _by_python(asking: Asking, seconds: float) -> Load:

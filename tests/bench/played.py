@@ -6,6 +6,7 @@ clouds show 200 changes of VMs a second.
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 import threading
@@ -122,6 +123,8 @@ def main(state_dir: str) -> int:
     logging.disable(logging.CRITICAL)
     directory = Path(state_dir)
     played = Played(Store.open(f"sqlite:///{directory / 'state.db'}", directory))
+    # What clouds and batch system hold is no part of an engine: its garbage collector has nothing to do with it.
+    gc.freeze()
     played.come_to_rest()
     for name, fake in played.world.clouds.items():
         played.world.clouds[name] = Restless(fake, played.world.changing)

@@ -69,7 +69,7 @@ def _token(home: Path) -> str:
 def _ask(connection: http.client.HTTPConnection, token: str, number: int) -> None:
     action = ("enable", "disable")[number % 2]
     headers = {"Authorization": f"Bearer {token}"}
-    connection.request("PUT", f"/clouds/cloud-001?action={action}", headers=headers)
+    connection.request("PUT", f"/clouds/cloud-001?action={action}&wait=0", headers=headers)
     answer = connection.getresponse()
     body = answer.read()
     if answer.status != 202:
