@@ -120,8 +120,8 @@ def test_thirty_jobs_of_two_users_on_three_kinds_of_vm(site: Site, pool: CondorP
 
 def test_the_job_of_a_killed_vm_runs_again_and_a_removed_vm_works_on(site: Site, pool: CondorPool) -> None:
     scheduler = site.start()
-    submit(site, pool, "eve", "killed", 1, seconds=15, lease=6)
-    submit(site, pool, "frank", "removed", 1, seconds=15)
+    submit(site, pool, "eve", "killed", 1, seconds=10, lease=6)
+    submit(site, pool, "frank", "removed", 1, seconds=10)
     eventually(lambda: len(running(site)) == 2, "both jobs run")
     killed, removed = (next(host(job) for job in running(site) if job["user"] == user) for user in ("eve", "frank"))
     assert site.ask("admin", "PUT", f"/clouds/here/vms/{killed}?action=shutdown")[0] == 200
