@@ -81,7 +81,9 @@ def test_text_is_a_line_an_entry(client: Client) -> None:
     assert lines[4] == (
         "1970-01-01 00:16:42 UTC admin:3 alice@192.0.2.7 enable cloud mouse: enabled: false -> true; maintenance"
     )
-    assert lines[2] == "1970-01-01 00:33:20 UTC admin:4 bob@192.0.2.8 shutdown vm i-1 on mouse"
+    assert lines[2] == (
+        "1970-01-01 00:33:20 UTC admin:4 bob@192.0.2.8 shutdown vm i-1 on mouse: status: Starting -> null"
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection
-
 from cloudsched.config.clouds import CloudSection, HostSize, read_options
 from cloudsched.config.options import Global
 from cloudsched.engine.inventory import Asked
 from cloudsched.errors import ConfigError, NotFound
 from cloudsched.model.clouds import Origin, Request
 from cloudsched.policy.requests import SWITCH
-from cloudsched.store import definitions
+from cloudsched.store import Connection, definitions
 from cloudsched.store.definitions import Definition
 
 log = logging.getLogger("cloudscheduler")

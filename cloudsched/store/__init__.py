@@ -4,6 +4,8 @@ One file per noun. Functions named `wish_*` are the admin daemon's, as are those
 the engine's, the others anyone's.
 """
 
+from sqlalchemy import Connection
+
 from cloudsched.store.connect import StateRow, Store, Writing, state_row
 
-__all__ = ["StateRow", "Store", "Writing", "state_row"]
+__all__ = ["Connection", "StateRow", "Store", "Writing", "state_row"]
