@@ -272,6 +272,7 @@ def test_dump_and_load_keep_clouds_made_by_api(site: Clouds) -> None:
         site.ended(site.put("lynx", EC2))
         site.ended(site.put("puma", LOCAL))
         site.ended(verbs.wish_enabled(site.store, BY, "puma", True, int(time.time()) + 10_000))
+        eventually(lambda: site.reached("puma"), "it is as it was asked to be")
         before = site.clouds()
     loaded(site, site.dumped(with_secrets=True))
     with site.running():
