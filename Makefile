@@ -68,7 +68,7 @@ manuals: install
 	@$(BIN)/python contrib/manuals.py build/manuals
 
 soak: install
-	@CLOUDSCHED_SOAK=1 $(BIN)/python -m pytest -m slow tests/test_kill.py tests/test_failover.py
+	@CLOUDSCHED_SOAK=1 $(BIN)/python -m pytest -m slow tests/test_kill.py tests/test_failover.py tests/test_contract_fuzz.py
 
 clean:
 	rm -rf $(VENV) $(OPENSTACK) build dist *.egg-info

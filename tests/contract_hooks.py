@@ -66,6 +66,13 @@ def _keep(query: Values, names: Any) -> None:
         del query[name]
 
 
+def _count_goes_without_retain(body: Values) -> None:
+    if "retain" in body:
+        body.pop("count", None)
+    if body.get("action") == "remove":
+        body.pop("retain", None)
+
+
 def _remove_takes_all(body: Values) -> None:
     if body.get("action") == "remove":
         body["count"] = "all"
@@ -95,12 +102,14 @@ def _token_is_for_what_there_is(body: Values) -> None:
 def _end_is_ahead(body: Values) -> None:
     if "until" in body:
         body["until"] = "90m"
+        # Nothing else ends by itself.
+        body.setdefault("action", "enable")
 
 
 BODIES: Mapping[str, tuple[Callable[[Values], None], ...]] = {
     "PUT /clouds/{cloud}": (_end_is_ahead,),
-    "PUT /clouds/{cloud}/vms": (_count_is_of_vms, _remove_takes_all),
-    "POST /clouds/{cloud}/vms": (_count_is_of_vms,),
+    "PUT /clouds/{cloud}/vms": (_count_is_of_vms, _count_goes_without_retain, _remove_takes_all),
+    "POST /clouds/{cloud}/vms": (_count_is_of_vms, _count_goes_without_retain),
     "POST /jobs": (_description_is_one,),
     "POST /tokens": (_token_is_for_what_there_is,),
 }

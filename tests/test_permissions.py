@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import golden_state
 import pytest
+from contract import contract
 from wsgi import Client
 
-from cloudsched import admin, info
+from cloudsched import admin, info, openapi
 from cloudsched.config import Config, Global
 from cloudsched.model.access import Role
 from cloudsched.model.journal import Entry, EntryKind
@@ -22,8 +23,6 @@ from cloudsched.store.tokens import Grant
 from cloudsched.web.app import WSGIApp
 from cloudsched.web.permissions import PERMITS, Permit, Scope, permit_of
 from cloudsched.web.token_file import read_token
-
-METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH")
 
 
 class Pair:
@@ -66,70 +65,65 @@ def ask(pair: Pair, daemon: str, request: str, token: str, form: dict[str, str] 
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     url = template.format_map(defaultdict(lambda: "1", pair.names))
     body = {"POST": form or FORMS.get(request, {})} if method in ("PUT", "POST") else {}
-    return Client(pair.apps[daemon]).request(url, method=method, headers=headers, **body)
+    # Each comes from an address of its own: after ten wrong tokens one is told to wait.
+    number = next(_addresses)
+    address = f"10.0.{number // 250 % 250}.{number % 250}"
+    return Client(pair.apps[daemon], {"REMOTE_ADDR": address}).request(url, method=method, headers=headers, **body)
 
 
-def templates(app: WSGIApp) -> Iterator[str]:
-    """The URI templates that an application routes."""
-    nodes: list[Any] = list(app._router._roots)
-    while nodes:
-        node = nodes.pop()
-        nodes += node.children
-        if node.resource is not None:
-            yield node.uri_template
+OPERATIONS = [
+    (daemon, method.upper(), path, operation["x-permission"])
+    for daemon in openapi.DAEMONS
+    for method, path, operation in contract(daemon).operations()
+]
+"""Everything that the contract has, which is everything that is routed (test_contract.py), and who may ask for it."""
+
+SERVED: list[tuple[str, str, Permit]] = [
+    (daemon, f"{method} {path}", PERMITS[f"{'GET' if method == 'HEAD' else method} {path.removesuffix('.json')}"])
+    for daemon, written, path, _ in OPERATIONS
+    for method in ((written, "HEAD") if written == "GET" else (written,))
+]
+"""Every request that either daemon takes, with its row: daemon, `METHOD TEMPLATE`, permit."""
+
+_addresses = itertools.count(1)
 
 
-def served(pair: Pair) -> list[tuple[str, str, Permit]]:
-    """Every request that either daemon takes, with its row: daemon, `METHOD TEMPLATE`, permit."""
-    if not SERVED:
-        for daemon, app in pair.apps.items():
-            for template in templates(app):
-                asked = [(f"{method} {template}", permit_of(method, template)) for method in METHODS]
-                known = [(request, permit) for request, permit in asked if permit is not None]
-                SERVED.extend((daemon, *each) for each in known if _is_taken(pair, daemon, each[0]))
-    return SERVED
-
-
-SERVED: list[tuple[str, str, Permit]] = []
-"""What `served` has found: the same for every state."""
-
-
-def _is_taken(pair: Pair, daemon: str, request: str) -> bool:
-    status: int = ask(pair, daemon, request, pair.first).status_int
-    return status != 405
-
-
-def guarded(pair: Pair) -> list[tuple[str, str, Permit]]:
+def guarded() -> list[tuple[str, str, Permit]]:
     """The requests that are not for everybody, both daemons' among them."""
-    found = [each for each in served(pair) if each[2].role is not None]
+    found = [each for each in SERVED if each[2].role is not None]
     assert {daemon for daemon, _, _ in found} == {"admin", "info"}
     return found
 
 
 def statuses(pair: Pair, token: str) -> dict[str, int]:
     """What a token is answered on every guarded request."""
-    return {f"{daemon} {request}": ask(pair, daemon, request, token).status_int for daemon, request, _ in guarded(pair)}
+    return {f"{daemon} {request}": ask(pair, daemon, request, token).status_int for daemon, request, _ in guarded()}
 
 
-def test_every_row_is_served_and_every_request_has_a_row(pair: Pair) -> None:
-    found = {f"{request.replace('HEAD ', 'GET ').removesuffix('.json')}" for _, request, _ in served(pair)}
+def test_every_row_is_served_and_every_request_has_a_row() -> None:
+    found = {f"{request.replace('HEAD ', 'GET ').removesuffix('.json')}" for _, request, _ in SERVED}
     assert found == set(PERMITS)
 
 
-def test_nobody_is_let_in_without_a_token_that_holds(pair: Pair) -> None:
+@pytest.mark.parametrize(("daemon", "method", "path", "written"), OPERATIONS)
+def test_contract_says_who_may_ask(daemon: str, method: str, path: str, written: dict[str, Any]) -> None:
+    permit = permit_of(method, path)
+    assert permit is not None
+    assert written == {"role": permit.role, "concerns": permit.scope.name.lower()}
+
+
+@pytest.mark.parametrize("why", ["none", "wrong", "expired", "revoked", "another scheme"])
+def test_nobody_is_let_in_without_a_token_that_holds(pair: Pair, why: str) -> None:
     now = int(time.time())
-    revoked = pair.token(Role.ADMIN)
-    tokens.revoke(pair.store, tokens.id_of(revoked), Entry(EntryKind.ASKED, "token_revoke", now))
-    bad = {"none": "", "wrong": "wrong", "expired": pair.token(Role.ADMIN, expires_at=now - 1), "revoked": revoked}
-    for why, token in bad.items():
-        # After ten of them an address is told to wait.
-        let_in = {request: status for request, status in statuses(pair, token).items() if status not in (401, 429)}
-        assert let_in == {}, why
+    bad = {"none": "", "wrong": "wrong", "expired": pair.token(Role.ADMIN, expires_at=now - 1)}
+    bad |= {"revoked": pair.token(Role.ADMIN), "another scheme": f"x, Basic {pair.first}"}
+    tokens.revoke(pair.store, tokens.id_of(bad["revoked"]), Entry(EntryKind.ASKED, "token_revoke", now))
+    assert {request: status for request, status in statuses(pair, bad[why]).items() if status != 401} == {}
 
 
 def test_weaker_role_is_refused(pair: Pair) -> None:
     weaker = {Role.OPERATOR: pair.token(Role.READER), Role.ADMIN: pair.token(Role.OPERATOR)}
-    asked = [each for each in guarded(pair) if each[2].role in weaker]
+    asked = [each for each in guarded() if each[2].role in weaker]
     assert {permit.role for _, _, permit in asked} == weaker.keys()
     for daemon, request, permit in asked:
         assert permit.role is not None
@@ -140,7 +134,7 @@ def test_weaker_role_is_refused(pair: Pair) -> None:
 
 def test_sufficient_role_is_not_refused(pair: Pair) -> None:
     strong = {role: pair.token(role) for role in Role}
-    for daemon, request, permit in guarded(pair):
+    for daemon, request, permit in guarded():
         assert permit.role is not None
         # These have a rule beyond the row, and tests of their own.
         if request not in ("POST /jobs", "POST /operations/{operation}/undo"):
@@ -164,19 +158,19 @@ def limited(pair: Pair, **limits: tuple[str, ...]) -> set[str]:
 
 def test_token_for_a_cloud_reaches_what_concerns_that_cloud_alone(pair: Pair) -> None:
     scopes = (Scope.CLOUD, Scope.VM)
-    expected = {f"{daemon} {request}" for daemon, request, permit in guarded(pair) if permit.scope in scopes}
+    expected = {f"{daemon} {request}" for daemon, request, permit in guarded() if permit.scope in scopes}
     assert limited(pair, clouds=(pair.cloud,)) == expected
 
 
 def test_token_for_users_reaches_what_is_theirs_alone(pair: Pair) -> None:
     scopes = (Scope.VM, Scope.JOB, Scope.USER)
-    expected = {f"{daemon} {request}" for daemon, request, permit in guarded(pair) if permit.scope in scopes}
+    expected = {f"{daemon} {request}" for daemon, request, permit in guarded() if permit.scope in scopes}
     assert limited(pair, users=(pair.user, pair.job_user)) == expected
 
 
 def test_every_limit_of_a_token_must_be_met(pair: Pair) -> None:
     both = limited(pair, clouds=(pair.cloud,), users=(pair.user, pair.job_user))
-    assert both == {f"{daemon} {request}" for daemon, request, permit in guarded(pair) if permit.scope is Scope.VM}
+    assert both == {f"{daemon} {request}" for daemon, request, permit in guarded() if permit.scope is Scope.VM}
     assert limited(pair, clouds=(pair.cloud,), users=("nobody",)) == set()
 
 

@@ -33,7 +33,7 @@ FILTERS = (
     Parameter("actor"),
     Parameter("noun"),
     Parameter("name"),
-    Parameter("cloud", lambda value: params.text(value).lower()),
+    Parameter("cloud", params.lowered),
     Parameter("user"),
     Parameter("request_id"),
     Parameter("operation", params.integer(1, _LARGEST)),

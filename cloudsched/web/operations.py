@@ -25,7 +25,7 @@ FILTERS = (
     Parameter("actor"),
     Parameter("noun"),
     Parameter("name"),
-    Parameter("cloud", str.lower),
+    Parameter("cloud", params.lowered),
     Parameter("user"),
     Parameter("request_id"),
     Parameter("since", moment),

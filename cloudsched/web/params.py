@@ -33,6 +33,11 @@ def text(value: str) -> str:
     return value
 
 
+def lowered(value: str) -> str:
+    """The same in small letters, as the names of clouds are kept."""
+    return text(value).lower()
+
+
 def word(*accepted: str) -> Callable[[str], str]:
     """A parser for one of a few words, exactly as written."""
 
