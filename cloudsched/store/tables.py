@@ -19,7 +19,7 @@ from cloudsched.store.columns import truth as _bool
 
 __all__ = ["SCHEMA_VERSION", "TOPICS", "metadata"]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 2
 """Every change of a table after a release raises it and adds a revision to `store/migrations`."""
 
 TOPICS = ("clouds", "vms", "jobs", "shapes", "machines", "limits", "wishes", "outcomes", "tokens")

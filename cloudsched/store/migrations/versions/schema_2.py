@@ -15,18 +15,21 @@ def upgrade() -> None:
     """From schema 1."""
     op.add_column("state", sa.Column("engine", sa.Text, nullable=False, server_default=""))
     op.add_column("clouds", sa.Column("trouble", sa.Text))
+    op.add_column("clouds", sa.Column("origin", sa.Text, nullable=False, server_default="file"))
+    op.add_column("clouds", sa.Column("request", sa.Text))
     op.add_column("queue_jobs", sa.Column("proxy", sa.Text, nullable=False, server_default="{}"))
     op.create_table(
         "vm_failures",
         sa.Column("uid", sa.Text, primary_key=True),
         sa.Column("cloud", sa.Text, nullable=False),
-        sa.Column("failed_at", sa.BigInteger().with_variant(sa.Integer, "sqlite"), nullable=False),
+        sa.Column("failed_at", _BIG, nullable=False),
         *(sa.Column(name, sa.Text, nullable=False) for name in ("cause", "reason", "id", "user", "vmtype")),
         *(sa.Column(name, sa.Text, nullable=False) for name in ("image", "flavor", "console")),
     )
     _add_tokens()
     _count_jobs()
     op.create_index("ix_vms_shape", "vms", ["shape"])
+    _add_keys()
     _chain("journal")
     _ends("journal_ends")
     _chain("acts")
@@ -34,8 +37,7 @@ def upgrade() -> None:
 
 
 def _add_tokens() -> None:
-    big = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-    op.add_column("state", sa.Column("tokens", big, nullable=False, server_default="0"))
+    op.add_column("state", sa.Column("tokens", _BIG, nullable=False, server_default="0"))
     op.create_table(
         "tokens",
         sa.Column("id", sa.Text, primary_key=True, nullable=False),
@@ -45,18 +47,30 @@ def _add_tokens() -> None:
         sa.Column("users", sa.Text, nullable=False),
         sa.Column("description", sa.Text, nullable=False),
         sa.Column("created_by", sa.Text, nullable=False),
-        sa.Column("created_at", big, nullable=False),
-        sa.Column("expires_at", big, nullable=True),
-        sa.Column("revoked_at", big, nullable=True),
-        sa.Column("revision", big, nullable=False),
+        sa.Column("created_at", _BIG, nullable=False),
+        sa.Column("expires_at", _BIG, nullable=True),
+        sa.Column("revoked_at", _BIG, nullable=True),
+        sa.Column("revision", _BIG, nullable=False),
     )
     op.create_index("ix_tokens_revision", "tokens", ["revision"])
     op.create_table(
         "token_uses",
         sa.Column("token", sa.Text, primary_key=True, nullable=False),
-        sa.Column("used_at", big, nullable=False),
+        sa.Column("used_at", _BIG, nullable=False),
         sa.Column("address", sa.Text, nullable=False),
     )
+
+
+def _add_keys() -> None:
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("id", sa.Text, primary_key=True, nullable=False),
+        sa.Column("request", sa.Text, nullable=False),
+        sa.Column("operation", _BIG),
+        sa.Column("token", sa.Text, nullable=False),
+        sa.Column("made_at", _BIG, nullable=False),
+    )
+    op.create_index("ix_idempotency_keys_made_at", "idempotency_keys", ["made_at"])
 
 
 def _count_jobs() -> None:
