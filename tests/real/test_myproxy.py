@@ -220,7 +220,7 @@ def site(tmp_path: Path, server: MyProxy) -> Iterator[Site]:
 def test_the_verb_over_http(site: Site, server: MyProxy, tmp_path: Path, asked: str) -> None:
     target = f"/users/{ME}?refresh={asked}"
     site.submit("true")
-    eventually(lambda: site.get("/jobs.json?state=complete")["jobs"] and not site.vms(), "the VM without a proxy goes")
+    eventually(lambda: site.get("/jobs.json?state=complete")["jobs"] and not site.vms(), "its VM is gone")
     status, body = site.ask("admin", "POST", target)
     word, said = {"job_proxy": ("job", "Job"), "vm_proxy": ("VM", "VM")}[asked]
     assert status == 409
