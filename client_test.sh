@@ -97,7 +97,7 @@ steady() {
         -e 's/^(   [A-Za-z]+ Thread\([0-9]+\)): [0-9]+$/\1: AGE/' \
         -e 's/#(1[5-9]|[2-9][0-9])[0-9]{8}\b/#NNNNNNNNNN/' \
         -e "s/(#NNNNNNNNNN) $(printf %-15.15s "$(id -un)")/\1 ME             /" \
-        -e '/^(Process|Memory|State|Pages|Threads): /s/[0-9]+(\.[0-9]+)*/N/g; /^   waitress-/d'
+        -e '/^(Process|Memory|State|Pages|Threads): /s/[0-9]+(\.[0-9]+)*/N/g; /^   (waitress-|memory-rest)/d'
 }
 
 run() {

@@ -198,7 +198,8 @@ class Engine:
         """Record what came in; true when there was any."""
         results, ends = self._intake.record(time.time())
         if ends:
-            # Its effect should be seen at once.
+            # Its effect should be seen at once, by who polls what has been learnt as well.
+            self.snapshot()
             self._stages.polls.hurry(*self._stages.polls.names())
         return bool(results or ends)
 
