@@ -37,11 +37,10 @@ FEWEST = 2000 if SOAK else 100
 """A run that sends less than this tests nothing."""
 
 
-GENERATOR = """\
-content_type_overrides:
-  application/x-www-form-urlencoded: application/json
-  multipart/form-data: application/json
-"""
+GENERATOR = (
+    "content_type_overrides: "
+    "{application/x-www-form-urlencoded: application/json, multipart/form-data: application/json}"
+)
 """As docs/api.md has it: of a body in three forms this generator would send all three at once."""
 
 
@@ -51,6 +50,7 @@ class Site:
 
     urls: dict[str, str]
     token: str
+    home: Path
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     options = {"cloud_resource_config": resources, "verb_wait_seconds": 1, "info_auth": "token"}
     with scheduler(home, "--simulate", **options) as running:
         token = (home / "state" / "admin.token").read_text("ascii").strip()
-        yield Site({"admin": running.admin, "info": running.info}, token)
+        yield Site({"admin": running.admin, "info": running.info}, token, home)
 
 
 def run(site: Site, daemon: str, *arguments: str) -> tuple[int, str]:
@@ -76,7 +76,7 @@ def run(site: Site, daemon: str, *arguments: str) -> tuple[int, str]:
         *("--suppress-health-check", "all", "--continue-on-failure", *arguments),
     ]
     variables = {**os.environ, "SCHEMATHESIS_HOOKS": "contract_hooks", "PYTHONPATH": str(ROOT / "tests")}
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=3600)
+    done = subprocess.run(command, cwd=site.home, env=variables, capture_output=True, text=True, timeout=3600)
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]
     found = re.search(r"(\d+) generated, (\d+) passed", done.stdout)
     assert found, done.stdout

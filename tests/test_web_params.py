@@ -47,6 +47,7 @@ def put(query: str = "", body: bytes | str = b"", content_type: str = FORM) -> A
         ("", b"action=go&count=3&note=a+b", FORM),
         ("", b"action=go&count=3&note=a+b", FORM + "; charset=utf-8"),
         ("", b'{"action": "go", "count": 3, "note": "a b"}', JSON),
+        ("", b'{"action": "go", "count": 3.0, "note": "a b"}', JSON),
         ("?count=3", b'{"action": "go", "count": 4, "note": "a b"}', JSON),
     ],
 )
@@ -73,6 +74,7 @@ def test_multipart_form_is_read() -> None:
         ("?action=walk", b"", FORM, "bad-parameter", "action"),
         ("?action=", b"", FORM, "bad-parameter", "action"),
         ("?action=go&count=", b"", FORM, "bad-parameter", "count"),
+        ("", b'{"action": "go", "count": 3.5}', JSON, "bad-parameter", "count"),
         ("?action=go&count=ten", b"", FORM, "bad-parameter", "count"),
         ("?action=go&count=10", b"", FORM, "bad-parameter", "count"),
         ("?action=go&count=" + "9" * 5000, b"", FORM, "bad-parameter", "count"),

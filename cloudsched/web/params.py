@@ -22,6 +22,9 @@ from cloudsched.errors import BadRequest
 BODY_LIMIT = 1 << 20
 """The largest body accepted, in bytes."""
 
+_WHOLE = 2.0**53
+"""Up to here every whole number is a float of its own."""
+
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _INTEGER = re.compile(r"\s*[+-]?[0-9]{1,18}\s*", re.ASCII)
 
@@ -249,6 +252,9 @@ def _scalar(name: str, value: Any) -> str:
         return "true" if value else "false"
     if not isinstance(value, str | int | float):
         raise BadRequest(f"The parameter {name!r} must be a text or a number.", parameter=name)
+    if isinstance(value, float) and value.is_integer() and abs(value) < _WHOLE:
+        # JSON knows one kind of number: 3.0 is 3.
+        value = int(value)
     try:
         name.encode()
         return str(value).encode().decode()
