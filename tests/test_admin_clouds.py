@@ -40,8 +40,12 @@ def test_cloud_that_cannot_be_enabled_is_409_with_the_reason(admin: Bench) -> No
 
 def test_json_form_is_the_operation(admin: Bench) -> None:
     document = admin.client.put("/clouds/mouse?action=enable", headers=JSON).json
-    target = {"kind": "cloud", "name": "mouse", "aspect": "enabled", "state": "done", "detail": {}}
-    assert document == {"id": 1, "verb": "enable", "state": "done", "targets": [target]}
+    (target,) = document.pop("targets")
+    assert 0 <= target.pop("settled_at") - document.pop("made_at") < 600
+    assert target == {"kind": "cloud", "name": "mouse", "aspect": "enabled", "state": "done", "detail": {}}
+    assert len(document.pop("request_id")) == 32
+    told = {"id": 1, "verb": "enable", "state": "done", "actor": "anonymous@127.0.0.1", "reason": ""}
+    assert document == told
 
 
 @pytest.mark.parametrize(("given", "slots"), [("5", 5), ("0", 0), (" +12 ", 12)])
@@ -93,7 +97,7 @@ def test_wrong_parameters_are_400(admin: Bench, query: str, parameter: str) -> N
 
 def test_other_methods_are_405(admin: Bench) -> None:
     answer = admin.client.get("/clouds/mouse")
-    assert (answer.status_int, answer.text, answer.headers["Allow"]) == (405, "None", "PUT")
+    assert (answer.status_int, answer.text, answer.headers["Allow"]) == (405, "None", "DELETE, PATCH, PUT")
 
 
 def _index(admin: Bench, *topics: str) -> int:

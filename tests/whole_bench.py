@@ -171,7 +171,9 @@ class Site:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.05)
-        for record in filter(None, map(local_directory.read, local_directory.directories(self.state / "vms"))):
+        vms = self.state / "vms"
+        directories = local_directory.directories(vms) if vms.is_dir() else []
+        for record in filter(None, map(local_directory.read, directories)):
             local_limits.remove(record.groups)
         for scheduler in self._started:
             scheduler.communicate()
