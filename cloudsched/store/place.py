@@ -83,7 +83,7 @@ def hold(store: Store) -> Place:
         if session is not None and not _take(session):
             session.close()
             raise StateHeld(f"The state in {store.place} is held by {holder(store) or 'another process'}.")
-    except BaseException:
+    except BaseException:  # an interrupt too must not leave the lock held
         file.close()
         raise
     return Place(store, file, session)
