@@ -40,9 +40,7 @@ class Waiting:
 
         `has_left` says whether the client is gone, so that its seat is free for others.
         """
-        if seconds == 0:
-            return self._read(operation)
-        if operation.state != "running" or not self._seats.acquire(blocking=False):
+        if seconds == 0 or operation.state != "running" or not self._seats.acquire(blocking=False):
             return operation
         try:
             with self._watched():

@@ -20,7 +20,7 @@ from cloudsched.model.jobs import PROXY_FIELDS, Job, JobStatus
 from cloudsched.model.vms import VM
 from cloudsched.store import jobs, tables
 from cloudsched.store.connect import Store, Writing
-from cloudsched.store.rows import chunks, next_id
+from cloudsched.store.rows import chunks, next_ids
 
 _TABLE = tables.queue_jobs
 _FINISHED = (JobStatus.COMPLETE, JobStatus.REMOVED)
@@ -50,7 +50,7 @@ class SQLQueue:
             number = _count(writing, "cluster")
             change = _count(writing, "change")
             _record_shapes(writing, cluster)
-            seq = next_id(writing, _TABLE)
+            (seq,) = next_ids(writing, _TABLE)
             found = [
                 {"seq": seq + proc, **_new_row(queued, number, proc, change, now)}
                 for proc, queued in enumerate(cluster)

@@ -78,15 +78,14 @@ def key_column(table: Table) -> ColumnElement[Any]:
     return column
 
 
-def next_id(writing: Writing, table: Table) -> int:
-    """The number after the highest in use: writers come one at a time, and a dump needs no sequence."""
-    last: int | None = writing.connection.execute(_highest(table)).scalar_one()
-    return (last or 0) + 1
+def next_ids(writing: Writing, *of: Table) -> list[int]:
+    """Of each table the number after the highest in use: writers come one at a time, and a dump needs no sequence."""
+    return [(last or 0) + 1 for last in writing.connection.execute(_highest(*of)).one()]
 
 
 @cache
-def _highest(table: Table) -> Select[Any]:
-    return select(func.max(key_column(table)))
+def _highest(*of: Table) -> Select[Any]:
+    return select(*(select(func.max(key_column(table))).scalar_subquery() for table in of))
 
 
 def chunks(items: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Update, and_, bindparam, insert, or_, select,
 from cloudsched.errors import PictureChanged, Unconfirmed
 from cloudsched.model.journal import Entry, EntryKind
 from cloudsched.model.previews import Preview
-from cloudsched.model.wishes import LASTING, Aspect, Operation, Wish
+from cloudsched.model.wishes import LASTING, Aspect, Operation, Target, Wish
 from cloudsched.store import journal, keys, operations, rows, tables
 from cloudsched.store.connect import Writing, state_row
 from cloudsched.store.foresight import foresee
@@ -154,22 +154,33 @@ def record(writing: Writing, by: By, verb: str, wants: Sequence[Want], about: En
     if by.terms.look_ahead:
         ahead = [replace(want, **want.foresight(writing)) for want in wants]
         hold_to(by.terms, foresee(connection, verb, ahead, by.at))
-    operation = rows.next_id(writing, tables.operations)
+    number, first = rows.next_ids(writing, tables.operations, tables.wishes)
+    targets = tuple(Target(_wish(by, want, number, wish), None) for wish, want in enumerate(wants, start=first))
+    operation = Operation(number, verb, by.actor, by.at, targets, by.reason, by.request_id)
     values = {"verb": verb, "actor": by.actor, "request_id": by.request_id, "reason": by.reason, "made_at": by.at}
-    connection.execute(insert(tables.operations), {"id": operation, **values})
+    connection.execute(insert(tables.operations), {"id": number, **values})
     if by.terms.key:
-        keys.record(writing, by.terms.key, operation, by.at)
-    asked, entries = replace(no_target(by, verb), operation=operation), list[Entry]()
-    for wish, want in enumerate(wants, start=rows.next_id(writing, tables.wishes)):
-        fields = {"kind": want.kind, "name": want.name, "aspect": want.aspect.value, "value": want.value}
-        made = {"id": wish, "operation": operation, "made_at": by.at, "reason": by.reason, **fields}
-        connection.execute(insert(tables.wishes), made)
-        _supersede(writing, want, wish)
-        entries.append(replace(_entry(asked, want), wish=wish))
-    journal.ADMIN.record(writing, entries or [replace(about or asked, operation=operation)])
-    if wants:
-        writing.touch("wishes")
-    return operations.find(connection, operation)
+        keys.record(writing, by.terms.key, number, by.at)
+    asked = replace(no_target(by, verb), operation=number)
+    if not wants:
+        journal.ADMIN.record(writing, [replace(about or asked, operation=number)])
+        return operation
+    made = [target.wish for target in targets]
+    connection.execute(insert(tables.wishes), [_row(wish) for wish in made])
+    _supersede(writing, made)
+    entries = [replace(_entry(asked, want), wish=wish.id) for want, wish in zip(wants, made, strict=True)]
+    journal.ADMIN.record(writing, entries)
+    writing.touch("wishes")
+    return operation
+
+
+def _wish(by: By, want: Want, operation: int, number: int) -> Wish:
+    return Wish(number, operation, want.kind, want.name, want.aspect, want.value, by.at, by.reason, by.actor)
+
+
+def _row(wish: Wish) -> rows.Row:
+    values = {**rows.to_row(wish), "aspect": wish.aspect.value}
+    return {name: value for name, value in values.items() if name != "actor"}
 
 
 def hold_to(terms: Terms, found: Preview) -> None:
@@ -203,14 +214,18 @@ def _hold_against(connection: Connection, by: By, wants: Sequence[Want]) -> None
         raise PictureChanged(f"It has changed since: its state index is {revision} now. Read it again.")
 
 
-def _supersede(writing: Writing, want: Want, wish: int) -> None:
+def _supersede(writing: Writing, made: Sequence[Wish]) -> None:
     """A lasting wish replaces the one before it; an unsettled wish is replaced by its opposite.
 
     Two equal one-shot wishes both stand: each waiter wants to hear how it ended.
     """
-    if want.aspect in LASTING or want.aspect in _OPPOSITE:
-        same = {"of": want.kind, "named": want.name, "newest": wish, "by_newest": wish}
-        writing.connection.execute(_superseding(want.aspect), same)
+    of_aspect: dict[Aspect, list[rows.Row]] = {}
+    for wish in made:
+        same = {"of": wish.kind, "named": wish.name, "newest": wish.id, "by_newest": wish.id}
+        of_aspect.setdefault(wish.aspect, []).append(same)
+    for aspect, same_things in of_aspect.items():
+        if aspect in LASTING or aspect in _OPPOSITE:
+            writing.connection.execute(_superseding(aspect), same_things)
 
 
 @cache
