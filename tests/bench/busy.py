@@ -37,11 +37,24 @@ def lines(size: Busy) -> Iterator[dict[str, Any]]:
         yield fleet.cloud(number, of_size) | {"vm_slots": slots}
     for number in range(size.vms):
         own = {"status": "Running", "startup_time": 100, "x509userproxy_expiry_time": "None"}
-        yield fleet.vm(number, of_size) | own | _owner(number % size.shapes) | {"condorname": f"vm-{number:06}"}
+        yield fleet.vm(number, of_size) | own | _owner(number % size.shapes) | _registered(number)
     for number in range(size.vms + size.idle):
         yield _job(number, size)
     for number in range(size.vms):
         yield _machine(number, size)
+
+
+def _registered(number: int) -> dict[str, str]:
+    """What the record of a VM at work has been told by its slot."""
+    return {
+        "condorname": f"vm-{number:06}",
+        "condoraddr": _address(number),
+        "condormasteraddr": _address(number),
+    }
+
+
+def _address(number: int) -> str:
+    return f"<127.0.0.1:0?vm=vm-{number:06}>"
 
 
 def _owner(shape: int) -> dict[str, str]:
@@ -69,7 +82,7 @@ def _job(number: int, size: Busy) -> dict[str, Any]:
 
 
 def _machine(number: int, size: Busy) -> dict[str, Any]:
-    uid, address = f"vm-{number:06}", f"<127.0.0.1:0?vm=vm-{number:06}>"
+    uid, address = f"vm-{number:06}", _address(number)
     return {
         "kind": "machine",
         "name": f"slot1@{uid}",
