@@ -48,21 +48,28 @@ def _reasons(snapshot: Snapshot, allocation: Allocation, demand: Demand) -> list
     limit = allocation.ledger.barred(demand)
     if limit:
         return [limit]
-    found = against(allocation, demand)
-    lacks_room = any(each.lacks_room for each in found)
-    return [*([NO_ROOM] if lacks_room else []), *(each.reason for each in found if each.reason)]
+    lacking = _lacking(allocation, demand)
+    full = list(filter(None, lacking.values()))
+    kept = [_kept_for(allocation, name) for name, reason in lacking.items() if not reason] if allocation.kept else []
+    rejected = [each.reason for each in allocation.ledger.verdict(demand).rejected]
+    return [*([NO_ROOM] if full else []), *full, *filter(None, kept), *rejected]
 
 
 def against(allocation: Allocation, demand: Demand) -> list[Standing]:
     """How each cloud that concerns these jobs stands to them, after all promises: first those that lack room."""
-    ledger = allocation.ledger
-    verdict = ledger.verdict(demand)
-    lacking = {name: ledger.room.lacks(demand.shape, cloud) for name, cloud in verdict.suitable.items()}
+    lacking = _lacking(allocation, demand)
     full = [Standing(name, reason, lacks_room=True) for name, reason in lacking.items() if reason]
+    able = [Standing(name, _kept_for(allocation, name)) for name, reason in lacking.items() if not reason]
+    rejected = allocation.ledger.verdict(demand).rejected
+    return [*full, *able, *(Standing(each.cloud, each.reason) for each in rejected)]
+
+
+def _lacking(allocation: Allocation, demand: Demand) -> dict[str, str]:
+    """What each cloud that could take these jobs has too little of by now, empty where it has room."""
+    ledger = allocation.ledger
+    return {name: ledger.room.lacks(demand.shape, cloud) for name, cloud in ledger.verdict(demand).suitable.items()}
+
+
+def _kept_for(allocation: Allocation, name: str) -> str:
     kept = allocation.kept
-    able = [
-        Standing(name, f"room on {name} is kept for {kept[name]}" if name in kept else "")
-        for name, reason in lacking.items()
-        if not reason
-    ]
-    return [*full, *able, *(Standing(each.cloud, each.reason) for each in verdict.rejected)]
+    return f"room on {name} is kept for {kept[name]}" if name in kept else ""
