@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from cloudsched.config import Config
-from cloudsched.info import create_app
+from cloudsched.info import create_app, memory
 from cloudsched.store import Store
 from cloudsched.web.daemon import Daemon, Service, run
 
@@ -17,6 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _service(config: Config) -> Service:
+    memory.keep_pages()
     store = Store.open(config.global_.database_url, config.global_.state_dir, read_only=True)
     app = create_app(store, config)
     return Service(app, store, app.stopping)

@@ -222,11 +222,11 @@ def test_changed_vm_costs_its_own_text_and_its_clouds_block(store: Store) -> Non
     clock = Clock()
     pictures = Pictures(store, clock)
     first = pictures.current()
-    before = {each.cloud.name: first.cloud_text(each) for each in first.fleet.active}
+    before = {each.cloud.name: first.cloud_body(each) for each in first.fleet.active}
     _set_status(store, "Running")
     clock.now += 1
     second = pictures.current()
-    after = {each.cloud.name: second.cloud_text(each) for each in second.fleet.active}
+    after = {each.cloud.name: second.cloud_body(each) for each in second.fleet.active}
     assert [name for name in after if after[name] is not before[name]] == ["mouse"]
     assert after["mouse"] == documents.cloud(second.fleet.find("mouse") or second.fleet.active[0])
 

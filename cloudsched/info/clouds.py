@@ -37,7 +37,7 @@ def clusters(picture: Picture) -> Page:
     """`GET /clusters` and `/clusters.json`."""
     return Page(
         text=lambda: clouds.clusters_of(picture.piece("text", each, clouds.cluster) for each in picture.fleet.active),
-        document=lambda: documents.pool(picture.fleet, picture.cloud_text),
+        document=lambda: documents.pool(picture.fleet, picture.cloud_body),
         key=("clusters",),
         topics=("clouds", "vms"),
     )
@@ -54,7 +54,8 @@ def _overview_rows(picture: Picture, query: Query, now: float) -> Found[CloudVMs
 
 def _cluster_rows(picture: Picture, query: Query, now: float) -> Found[CloudVMs]:
     shown: Shown[CloudVMs] = Shown(
-        encode=picture.cloud_text, text=lambda rows, _: clouds.clusters_of(map(clouds.cluster, rows))
+        encode=lambda each: picture.cloud_body(each).decode(),
+        text=lambda rows, _: clouds.clusters_of(map(clouds.cluster, rows)),
     )
     every = (*picture.fleet.active, *picture.fleet.removed)
     return Found(held(nouns.CLOUDS, every, query, now), shown, picture.revision(("clouds", "vms")))
@@ -79,7 +80,7 @@ class Cluster:
             raise NotFound("cloud", name, v1_text="{}" if json_named else clouds.no_cluster_info(name))
         page = Page(
             text=lambda: clouds.cluster_info(name, found),
-            document=lambda: picture.cloud_text(found),
+            document=lambda: picture.cloud_body(found),
             key=("clusters", name),
             topics=("clouds", "vms"),
         )

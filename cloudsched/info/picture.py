@@ -50,14 +50,14 @@ MOST_UNREAD = 50
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Something a picture shows, in both its forms; `document` makes encoded JSON.
+    """Something a picture shows, in both its forms; `document` makes encoded JSON, as text or as UTF-8 already.
 
     A page with a `key` is rendered once, and again only after one of the `topics` it is made of has changed;
     `index` stands for all of them. `queues` and `census` are what it needs of the jobs.
     """
 
     text: Callable[[], str]
-    document: Callable[[], str]
+    document: Callable[[], str | bytes]
     key: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
     text_type: str = TEXT
@@ -70,7 +70,8 @@ class Page:
 
     def body(self, as_json: bool) -> bytes:
         """The page in one of its forms, as UTF-8."""
-        return (self.document if as_json else self.text)().encode(errors="replace")
+        made = self.document() if as_json else self.text()
+        return made if isinstance(made, bytes) else made.encode(errors="replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +194,8 @@ class Picture:
         found: T = known[1]
         return found
 
-    def cloud_text(self, each: CloudVMs) -> str:
-        """A cloud's document with those of its VMs."""
+    def cloud_body(self, each: CloudVMs) -> bytes:
+        """A cloud's document with those of its VMs, encoded once for as long as they stay as they are."""
         return self.piece("document", each, lambda each: documents.cloud(each, self.vm_text))
 
     def vm_rows(self, each: CloudVMs) -> vms.Rows:

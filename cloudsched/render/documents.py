@@ -7,7 +7,7 @@ keep the pieces of what has not changed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from cloudsched.model.clouds import Cloud
@@ -77,14 +77,14 @@ def encode_vm(each: VM) -> str:
     return encode(vm(each))
 
 
-def cloud(each: CloudVMs, vm_text: EncodeVM = encode_vm) -> str:
-    """One cloud with its VMs, encoded: v1's 18 keys, `tenant` where v1 had it, and ours (PARITY 3.2, B-31).
+def cloud(each: CloudVMs, vm_text: EncodeVM = encode_vm) -> bytes:
+    """One cloud with its VMs, as UTF-8: v1's 18 keys, `tenant` where v1 had it, and ours (PARITY 3.2, B-31).
 
     `retired_vms` drain, `released_vms` were taken out of our hands by an operator and run on.
     """
     lists = {"vms": each.vms, "retired_vms": each.retired, "released_vms": each.released}
     vms_text = ", ".join(f'"{key}": [{", ".join(map(vm_text, listed))}]' for key, listed in lists.items())
-    return f"{encode(_cloud(each))[:-1]}, {vms_text}}}"
+    return f"{encode(_cloud(each))[:-1]}, {vms_text}}}".encode()
 
 
 def _cloud(each: CloudVMs) -> Document:
@@ -104,9 +104,18 @@ def _cloud(each: CloudVMs) -> Document:
     return document | {"health": troubles.health(configured.trouble), "fleet": requests.fleet(each)}
 
 
-def pool(fleet: Fleet, cloud_text: Callable[[CloudVMs], str] = cloud) -> str:
-    """All active clouds, encoded; removed ones that still drain under a key of their own (PARITY 3.3, B-31)."""
-    return joined(resources=map(cloud_text, fleet.active), retired_resources=map(cloud_text, fleet.removed))
+def pool(fleet: Fleet, cloud_body: Callable[[CloudVMs], bytes] = cloud) -> bytes:
+    """All active clouds, as UTF-8; removed ones that still drain under a key of their own (PARITY 3.3, B-31).
+
+    Joined in one go, for copying them is most of the work at 10,000 VMs.
+    """
+    active, removed = (_listed(map(cloud_body, each)) for each in (fleet.active, fleet.removed))
+    return b"".join((b'{"resources": [', *active, b'], "retired_resources": [', *removed, b"]}"))
+
+
+def _listed(bodies: Iterable[bytes]) -> Iterator[bytes]:
+    for number, body in enumerate(bodies):
+        yield from (b", ", body) if number else (body,)
 
 
 def vm_list(fleet: Fleet, vm_text: EncodeVM = encode_vm) -> str:

@@ -31,13 +31,16 @@ _TARGETS = (
     .where(tables.wishes.c.operation.in_(_ASKED_FOR))
     .order_by(tables.wishes.c.id)
 )
-_UNSETTLED = select(*_WISH_COLUMNS).select_from(_JOINED).where(tables.outcomes.c.wish.is_(None))
-_UNSETTLED_FOR = _UNSETTLED.where(
+_UNSETTLED = (
+    select(*_WISH_COLUMNS).select_from(_JOINED).where(tables.outcomes.c.wish.is_(None)).order_by(tables.wishes.c.id)
+)
+_SUPERSEDED = _UNSETTLED.where(tables.wishes.c.superseded_by.is_not(None))
+_IN_FORCE = _UNSETTLED.where(tables.wishes.c.superseded_by.is_(None))
+_IN_FORCE_FOR = _IN_FORCE.where(
     tables.wishes.c.kind == bindparam("of"),
     tables.wishes.c.name == bindparam("named"),
     tables.wishes.c.aspect == bindparam("about"),
-    tables.wishes.c.superseded_by.is_(None),
-).order_by(tables.wishes.c.id)
+)
 
 
 def read(store: Store, operation: int) -> Operation:
@@ -77,12 +80,12 @@ def actor(store: Store, operation: int) -> str | None:
 
 def unsettled(connection: Connection) -> list[Wish]:
     """Wishes in force that have no outcome yet, in the order they were made."""
-    return _wishes(connection, _unsettled().where(tables.wishes.c.superseded_by.is_(None)))
+    return _wishes(connection, _IN_FORCE)
 
 
 def unsettled_for(connection: Connection, kind: str, name: str, aspect: Aspect) -> list[Wish]:
     """`unsettled`, for one aspect of one thing."""
-    found = connection.execute(_UNSETTLED_FOR, {"of": kind, "named": name, "about": aspect.value})
+    found = connection.execute(_IN_FORCE_FOR, {"of": kind, "named": name, "about": aspect.value})
     return [_wish(row) for row in found]
 
 
@@ -136,8 +139,7 @@ def _entries(connection: Connection, outcomes: Mapping[int, Outcome]) -> list[En
 
 def record_superseded(writing: Writing, now: int) -> None:
     """Settle the wishes that a newer one replaced before they were acted on."""
-    query = _unsettled().where(tables.wishes.c.superseded_by.is_not(None))
-    found = _wishes(writing.connection, query)
+    found = _wishes(writing.connection, _SUPERSEDED)
     record_outcomes(writing, [Outcome(wish.id, OutcomeState.SUPERSEDED, {}, now) for wish in found])
 
 
@@ -146,10 +148,6 @@ def settle(store: Store, ends: Sequence[tuple[int, OutcomeState, dict[str, Any]]
     now = int(time.time())
     with store.writing() as writing:
         record_outcomes(writing, [Outcome(wish, state, detail, now) for wish, state, detail in ends])
-
-
-def _unsettled() -> Select[Any]:
-    return _UNSETTLED.order_by(tables.wishes.c.id)
 
 
 def _wishes(connection: Connection, query: Select[Any]) -> list[Wish]:

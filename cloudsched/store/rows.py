@@ -30,6 +30,13 @@ from cloudsched.store.connect import Writing
 T = TypeVar("T")
 Row = dict[str, Any]
 _CHUNK = 500
+_LATEST = (1 << 63) - 1
+_STONES = tables.tombstones
+_GONE = select(_STONES.c.key).where(
+    _STONES.c.topic == bindparam("of"),
+    _STONES.c.revision > bindparam("since"),
+    _STONES.c.revision <= bindparam("until"),
+)
 _RECORDS: Mapping[str, Callable[[Any], Any]] = {
     "Trouble | None": to_trouble,
     "Request | None": to_request,
@@ -151,18 +158,20 @@ def replace(writing: Writing, table: Table, rows: Sequence[Row], *, topic: str) 
 
 def changes(connection: Connection, table: Table, topic: str, since: int) -> tuple[list[RowMapping], list[str]]:
     """Rows changed after the index `since`, and the keys gone after it; since 0 gives every row and no keys."""
-    rows = connection.execute(select(table).where(table.c.revision > since)).mappings().all()
+    rows = connection.execute(_newer(table), {"since": since}).mappings().all()
     if since == 0:
         return list(rows), []
     return list(rows), gone(connection, topic, since)
 
 
-def gone(connection: Connection, topic: str, since: int, until: int | None = None) -> list[str]:
+@cache
+def _newer(table: Table) -> Select[Any]:
+    return select(table).where(table.c.revision > bindparam("since"))
+
+
+def gone(connection: Connection, topic: str, since: int, until: int = _LATEST) -> list[str]:
     """The keys of a topic's rows that were deleted after the index `since`, and not after `until`."""
-    stones = tables.tombstones
-    query = select(stones.c.key).where(stones.c.topic == topic, stones.c.revision > since)
-    query = query if until is None else query.where(stones.c.revision <= until)
-    return list(connection.execute(query).scalars())
+    return list(connection.execute(_GONE, {"of": topic, "since": since, "until": until}).scalars())
 
 
 def _existing(connection: Connection, table: Table, keys: list[Any]) -> dict[Any, RowMapping]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, or_, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select
 
 from cloudsched.errors import NotFound
 from cloudsched.model.vms import VM
@@ -14,6 +14,7 @@ from cloudsched.store import rows, tables
 from cloudsched.store.connect import Writing
 from cloudsched.store.following import Followed, Following
 
+_CHANGED = select(*rows.reader(VM, tables.vms)[0]).where(tables.vms.c.revision > bindparam("since"))
 _OLDEST_FIRST = (tables.vms.c.retired, tables.vms.c.position, tables.vms.c.uid)
 
 
@@ -33,9 +34,10 @@ def following() -> Following[VM]:
 
 def changed(connection: Connection, since: int) -> tuple[list[VM], list[str]]:
     """The VMs that changed after an index, and the uids of those that went; since 0 all VMs and no uids."""
-    columns, build = rows.reader(VM, tables.vms)
-    found = connection.execute(select(*columns).where(tables.vms.c.revision > since))
-    return list(map(build, found)), rows.gone(connection, "vms", since) if since else []
+    _, build = rows.reader(VM, tables.vms)
+    return list(map(build, connection.execute(_CHANGED, {"since": since}))), rows.gone(
+        connection, "vms", since
+    ) if since else []
 
 
 def recorded(connection: Connection, cloud: str) -> list[VM]:

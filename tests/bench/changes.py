@@ -15,7 +15,7 @@ from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 from cloudsched.config import Config, Global
-from cloudsched.info import create_app
+from cloudsched.info import create_app, memory
 from cloudsched.model.vms import VM
 from cloudsched.render import documents
 from cloudsched.store import Store, vms
@@ -57,6 +57,7 @@ def figures(effort: Effort) -> Iterator[Figure]:
 def _rebuild_seconds(home: Path) -> tuple[float, float]:
     """Of the first /clusters.json after a change of one VM, through the whole application; of encoding it anew."""
     state = home / "state"
+    memory.keep_pages()
     store = Store.open(f"sqlite:///{state / 'state.db'}", state)
     app = create_app(
         Store.open(f"sqlite:///{state / 'state.db'}", state, read_only=True), Config(Global(state_dir=state))
