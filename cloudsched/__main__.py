@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cloudsched import __version__, logs
-from cloudsched.config import Config, document, find, load, show, with_clouds
-from cloudsched.config.load import NoCloudSource
+from cloudsched.config import Config, find, load
+from cloudsched.config.clouds import NoCloudSource, with_clouds
+from cloudsched.config.show import document, show
 from cloudsched.engine import quickexit, standby
 from cloudsched.engine.daemons import Daemons
 from cloudsched.engine.scheduler import Options, Scheduler

@@ -21,7 +21,8 @@ from waitress.server import create_server
 import cloudsched.admin.app
 import cloudsched.info.app
 from cloudsched.config import Config
-from cloudsched.config.load import load, with_clouds
+from cloudsched.config.clouds import with_clouds
+from cloudsched.config.load import load
 from cloudsched.model.wishes import Aspect, OutcomeState, Wish
 from cloudsched.store import Store, limits, operations, place
 from cloudsched.web.app import WSGIApp

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cloudsched.config import OPTIONS, Config, Fate, Global, NoCloudSource, document, find, load, show, with_clouds
-from cloudsched.config.clouds import HostSize
+from cloudsched.config import OPTIONS, Config, Fate, Global, find, load
+from cloudsched.config.clouds import HostSize, NoCloudSource, with_clouds
 from cloudsched.config.kinds import is_loopback, written
+from cloudsched.config.show import document, show
 from cloudsched.errors import ConfigError
 
 HOST = HostSize(cores=4, memory_mb=8000, storage_gb=50)

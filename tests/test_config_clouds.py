@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cloudsched.config import CloudSection, Global, HostSize, document, load, read_clouds, show, with_clouds
+from cloudsched.config import Global, load
 from cloudsched.config.cloud_kinds import typed
+from cloudsched.config.clouds import CloudSection, HostSize, read_clouds, with_clouds
+from cloudsched.config.show import document, show
 from cloudsched.errors import ConfigError
 
 HOST = HostSize(cores=4, memory_mb=8000, storage_gb=50)

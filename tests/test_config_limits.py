@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudsched.config import read_banned_images, read_cloud_aliases, read_user_limits
+from cloudsched.config.limits import read_banned_images, read_cloud_aliases, read_user_limits
 from cloudsched.errors import ConfigError
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import databases
 import pytest
 
-from cloudsched.config.load import load, with_clouds
+from cloudsched.config.clouds import with_clouds
+from cloudsched.config.load import load
 from cloudsched.engine.scheduler import Options, Scheduler
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import JobStatus

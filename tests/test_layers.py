@@ -168,7 +168,8 @@ LOADED = f"""
 import sys
 from pathlib import Path
 import admin_server, info_server, cloudsched.__main__, cloudsched.engine.scheduler
-from cloudsched.config import Config, Global, HostSize, read_clouds
+from cloudsched.config import Config, Global
+from cloudsched.config.clouds import HostSize, read_clouds
 from cloudsched.engine import adapters
 path = Path(sys.argv[1])
 sections, _ = read_clouds(path, Global(state_dir=path.parent), HostSize(1, 1, 1))

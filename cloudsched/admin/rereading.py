@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cloudsched.config import Config, host_size, read_clouds
+from cloudsched.config import Config
 from cloudsched.config import limits as files
+from cloudsched.config.clouds import host_size, read_clouds
 from cloudsched.engine import acts, definitions, inventory
 from cloudsched.errors import CloudschedError, ConfigError
 from cloudsched.model.allowance import beyond

@@ -20,12 +20,20 @@ from cloudsched.config.cloud_kinds import CLOUD_KINDS, CLOUD_OPTIONS, UNLIMITED,
 from cloudsched.config.complaints import Complaint, error, errors, warning
 from cloudsched.config.files import exists
 from cloudsched.config.kinds import TEXT
+from cloudsched.config.load import Config
 from cloudsched.config.options import Global
 from cloudsched.config.secrets import is_secret, masked
 from cloudsched.errors import ConfigError
 from cloudsched.model.clouds import Cloud
 
 T = TypeVar("T")
+
+
+class NoCloudSource(ConfigError):
+    """A configuration file names no clouds; the text is v1's, which help follows (PARITY 4.4)."""
+
+    def __init__(self) -> None:
+        super().__init__("ERROR - main - No cloud or cluster information sources provided")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,20 @@ def embedded_clouds(host: HostSize) -> tuple[CloudSection, ...]:
         enabled=True,
     )
     return (CloudSection(cloud),)
+
+
+def with_clouds(config: Config, host: HostSize | None = None, *, simulated: bool = False) -> Config:
+    """The configuration with its clouds, read from `cloud_resource_config`; `host` is measured unless given.
+
+    Without any file it is the embedded default. Raises NoCloudSource where a file names no clouds, and ConfigError.
+    """
+    host = host or host_size(config.global_.state_dir)
+    if config.global_.cloud_resource_config:
+        clouds, warnings = read_clouds(config.global_.cloud_resource_config, config.global_, host, simulated=simulated)
+        return replace(config, clouds=clouds, warnings=(*config.warnings, *warnings))
+    if config.path:
+        raise NoCloudSource
+    return replace(config, clouds=embedded_clouds(host))
 
 
 def read_clouds(

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cloudsched.config import ini
-from cloudsched.config.clouds import CloudSection, HostSize, embedded_clouds, host_size, read_clouds
 from cloudsched.config.files import expand
 from cloudsched.config.kinds import is_loopback
 from cloudsched.config.options import OPTIONS, RAW, SECTIONS, Fate, Global, JobDefaults, Logging, Option
 from cloudsched.errors import ConfigError
 
+if TYPE_CHECKING:
+    from cloudsched.config.clouds import CloudSection
+
 DEFAULT = "default"
 COMMAND_LINE = "command line"
 _ENVIRONMENT = "CLOUDSCHED_"
-
-
-class NoCloudSource(ConfigError):
-    """A configuration file names no clouds; the text is v1's, which help follows (PARITY 4.4)."""
-
-    def __init__(self) -> None:
-        super().__init__("ERROR - main - No cloud or cluster information sources provided")
 
 
 @dataclass(frozen=True)
@@ -76,20 +71,6 @@ def load(overrides: Mapping[tuple[str, str], str], env: Mapping[str, str], path:
     )
     _check_listeners(config, given)
     return config
-
-
-def with_clouds(config: Config, host: HostSize | None = None, *, simulated: bool = False) -> Config:
-    """The configuration with its clouds, read from `cloud_resource_config`; `host` is measured unless given.
-
-    Without any file it is the embedded default. Raises NoCloudSource where a file names no clouds, and ConfigError.
-    """
-    host = host or host_size(config.global_.state_dir)
-    if config.global_.cloud_resource_config:
-        clouds, warnings = read_clouds(config.global_.cloud_resource_config, config.global_, host, simulated=simulated)
-        return replace(config, clouds=clouds, warnings=(*config.warnings, *warnings))
-    if config.path:
-        raise NoCloudSource
-    return replace(config, clouds=embedded_clouds(host))
 
 
 def _variable(key: tuple[str, str]) -> str:
