@@ -120,10 +120,9 @@ class Engine:
             return
         self._stage("polls", self._intake.start_polls)
         changed = self._stage("record", self._record)
-        wished = self._stage("wishes", self._wishes_came)
-        if wished and self._resumed:
-            # Before all else is planned, which takes its time: who asked waits for this.
-            self._stage("wishes", self._answer_wishes)
+        # Not before: what was found until then must not undo what was asked since. Before all else is planned, which
+        # takes its time: who asked waits for this.
+        wished = self._stage("wishes", self._answer_wishes)
         if changed:
             self._next_plan = min(self._next_plan, self._next_observed)
         if wished or time.time() >= self._next_plan:
@@ -189,11 +188,6 @@ class Engine:
             log.error("The stage %s failed and is tried again: %s", name, sentence)
         self._troubles[name] = sentence
 
-    def _wishes_came(self) -> bool:
-        wishes = self._watch.wishes()
-        came, self._seen_wishes = wishes > self._seen_wishes, wishes
-        return came
-
     def _record(self) -> bool:
         """Record what came in; true when there was any."""
         results, ends = self._intake.record(time.time())
@@ -240,10 +234,14 @@ class Engine:
         lately = time.time() < self._planned_at + self._stages.config.global_.scheduler_interval
         return lately and self._watch.wishes() > self._seen_wishes
 
-    def _answer_wishes(self) -> None:
-        """Carry out the first stage of a plan by itself: a plan may be cut off anywhere."""
-        snapshot = self.snapshot()
-        self._apply(snapshot, wishes(snapshot))
+    def _answer_wishes(self) -> bool:
+        """Carry out the first stage of a plan by itself, for one may be cut off anywhere; true when wishes came."""
+        seen = self._watch.wishes()
+        came, self._seen_wishes = seen > self._seen_wishes, seen
+        if came and self._resumed:
+            snapshot = self.snapshot()
+            self._apply(snapshot, wishes(snapshot))
+        return came
 
     def _apply(self, snapshot: Snapshot, plan: Plan) -> None:
         if plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 
 from cloudsched.model.jobs import JobStatus
@@ -11,6 +12,7 @@ from cloudsched.policy.idleness import idle_cores
 from cloudsched.store import Writing, history, tallies
 
 _LONGEST_GAP = 60.0
+_COUNTED_SECONDS = 1.0
 _OFTEN_SECONDS = 5.0
 _SELDOM_SECONDS = 600.0
 _WAITING = (JobStatus.NEW, JobStatus.IDLE)
@@ -29,6 +31,7 @@ class Minutes:
         self._seconds: dict[str, float] = defaultdict(float)
         self._counts: dict[str, float] = {}
         self._seen_at: float | None = None
+        self._counted_at = -math.inf
         self._added_at = 0.0
         self._adding = False
         self._minute = 0
@@ -43,8 +46,10 @@ class Minutes:
                 self._seconds[cause] += cores * gap
         self._seen_at = now
         of = (snapshot.vms, snapshot.machines, snapshot.groups)
-        if not all(one is other for one, other in zip(of, self._of, strict=True)):
-            self._of, self._idle = of, idle_cores(snapshot)
+        rests = all(one is other for one, other in zip(of, self._of, strict=True))
+        # Every VM is looked at, so a fleet in which something changes all the time is counted once a second.
+        if not rests and not 0 <= now - self._counted_at < _COUNTED_SECONDS:
+            self._of, self._counted_at, self._idle = of, now, idle_cores(snapshot)
             self._counts = counts(snapshot, self._idle)
 
     def add_idle(self, writing: Writing) -> None:

@@ -69,13 +69,13 @@ def drains(snapshot: Snapshot, slots: Slots) -> Plan:
     """
     if not snapshot.machines_known:
         return ()
-    at_hand = {vm.uid for vm in _within_reach(snapshot)}
     there: dict[str, list[VM]] = {}
     going = [(vm, vm.reason) for vm in snapshot.vms if vm.retired and not is_retiring(vm)]
     for vm in snapshot.vms:
         there.setdefault(vm.cloud, []).append(vm)
     for cloud in snapshot.clouds:
         going += ((vm, _why(cloud)) for vm in beyond(cloud, there.get(cloud.name, ())))
+    at_hand = {vm.uid for vm in _within_reach(snapshot)} if going else set()
     return tuple(_drain(vm, reason, slots.get(vm.uid, ())) for vm, reason in going if vm.uid in at_hand)
 
 

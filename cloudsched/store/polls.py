@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from cloudsched.model.snapshot import Polled
 from cloudsched.store import rows, tables
 from cloudsched.store.connect import Writing
+
+_NAMED = tables.polls.c.name.in_(bindparam("names", expanding=True))
+_SOME, _FORGETTING = select(tables.polls).where(_NAMED), delete(tables.polls).where(_NAMED)
 
 
 def all_polls(connection: Connection) -> list[Polled]:
@@ -25,13 +28,14 @@ def record_polls(writing: Writing, polled: Sequence[Polled]) -> None:
 
 
 def _record(writing: Writing, polled: Sequence[Polled]) -> None:
-    known = {each.name: each for each in all_polls(writing.connection)}
+    names = sorted({each.name for each in polled})
+    found = writing.connection.execute(_SOME, {"names": names}).mappings()
+    known = {row["name"]: rows.from_row(Polled, row) for row in found}
     for each in polled:
         before = known.get(each.name, each)
         known[each.name] = replace(each, ok_at=each.ok_at or before.ok_at, failed_at=each.failed_at or before.failed_at)
-    names = {each.name for each in polled}
-    writing.connection.execute(delete(tables.polls).where(tables.polls.c.name.in_(names)))
-    writing.connection.execute(insert(tables.polls), [rows.to_row(known[name]) for name in sorted(names)])
+    writing.connection.execute(_FORGETTING, {"names": names})
+    writing.connection.execute(insert(tables.polls), [rows.to_row(known[name]) for name in names])
 
 
 def keep_polls(writing: Writing, names: Collection[str]) -> None:

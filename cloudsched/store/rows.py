@@ -9,11 +9,14 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
+    Delete,
     RowMapping,
     Select,
     Table,
+    Update,
     bindparam,
     delete,
     func,
@@ -32,6 +35,9 @@ Row = dict[str, Any]
 _CHUNK = 500
 _LATEST = (1 << 63) - 1
 _STONES = tables.tombstones
+_FORGETTING = delete(_STONES).where(
+    _STONES.c.topic == bindparam("of"), _STONES.c.key.in_(bindparam("keys", expanding=True))
+)
 _GONE = select(_STONES.c.key).where(
     _STONES.c.topic == bindparam("of"),
     _STONES.c.revision > bindparam("since"),
@@ -115,12 +121,13 @@ def save(writing: Writing, table: Table, rows: Iterable[Row], *, topic: str, new
         added = [row for row in part if row[name] not in found] if new else []
         differing = [row for row in part if row[name] in found and _differs(row, found[row[name]])]
         if added:
+            # Only what is not there can have left a tombstone.
+            _forget_tombstones(writing, topic, [row[name] for row in added])
             writing.connection.execute(insert(table), [{**row, "revision": writing.index} for row in added])
         for columns, group in _by_columns(differing):
             _update(writing, table, columns, group)
         changed += [row[name] for row in (*added, *differing)]
     if changed:
-        _forget_tombstones(writing, topic, changed)
         writing.touch(topic)
     return changed
 
@@ -132,12 +139,11 @@ def save_existing(writing: Writing, table: Table, rows: Iterable[Row], *, topic:
 
 def remove(writing: Writing, table: Table, keys: Iterable[Any], *, topic: str) -> list[Any]:
     """Delete rows by key and leave tombstones, so that readers learn of it; returns the keys that were there."""
-    column = key_column(table)
     gone: list[Any] = []
     for part in chunks(keys):
-        there = list(writing.connection.execute(select(column).where(column.in_(part))).scalars())
+        there = list(writing.connection.execute(_present(table), {"keys": part}).scalars())
         if there:
-            writing.connection.execute(delete(table).where(column.in_(there)))
+            writing.connection.execute(_deleting(table), {"keys": there})
             _forget_tombstones(writing, topic, there)
             stones = [{"topic": topic, "key": str(key), "revision": writing.index} for key in there]
             writing.connection.execute(insert(tables.tombstones), stones)
@@ -175,9 +181,37 @@ def gone(connection: Connection, topic: str, since: int, until: int = _LATEST) -
 
 
 def _existing(connection: Connection, table: Table, keys: list[Any]) -> dict[Any, RowMapping]:
+    rows = connection.execute(_of_keys(table), {"keys": keys}).mappings()
     column = key_column(table)
-    rows = connection.execute(select(table).where(column.in_(keys))).mappings()
     return {row[column]: row for row in rows}
+
+
+# Statements are made once for each table: to make one takes as long as to run it for a few rows.
+
+
+@cache
+def _of_keys(table: Table) -> Select[Any]:
+    return select(table).where(key_column(table).in_(_keys()))
+
+
+@cache
+def _present(table: Table) -> Select[Any]:
+    return select(key_column(table)).where(key_column(table).in_(_keys()))
+
+
+@cache
+def _deleting(table: Table) -> Delete:
+    return delete(table).where(key_column(table).in_(_keys()))
+
+
+@cache
+def _updating(table: Table) -> Update:
+    # The row's own key is bound under another name: SQLAlchemy keeps the columns' names for the values to set.
+    return update(table).where(key_column(table) == bindparam("row_key"))
+
+
+def _keys() -> BindParameter[Any]:
+    return bindparam("keys", expanding=True)
 
 
 def _differs(row: Row, found: RowMapping) -> bool:
@@ -203,19 +237,14 @@ def _by_columns(rows: Iterable[Row]) -> Iterator[tuple[tuple[str, ...], list[Row
 
 
 def _update(writing: Writing, table: Table, columns: tuple[str, ...], group: list[Row]) -> None:
-    column = key_column(table)
-    name = str(column.key)
-    # The row's own key is bound under another name: SQLAlchemy keeps the columns' names for the values to set.
-    statement = update(table).where(column == bindparam("row_key"))
+    name = str(key_column(table).key)
     values = [
         {"row_key": row[name], "revision": writing.index, **{each: row[each] for each in columns if each != name}}
         for row in group
     ]
-    writing.connection.execute(statement, values)
+    writing.connection.execute(_updating(table), values)
 
 
 def _forget_tombstones(writing: Writing, topic: str, keys: Iterable[Any]) -> None:
-    stones = tables.tombstones
     for part in chunks(keys):
-        names = [str(key) for key in part]
-        writing.connection.execute(delete(stones).where(stones.c.topic == topic, stones.c.key.in_(names)))
+        writing.connection.execute(_FORGETTING, {"of": topic, "keys": [str(key) for key in part]})
