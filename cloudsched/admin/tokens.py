@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from cloudsched.admin.answers import Answers
-from cloudsched.errors import BadRequest, NotFound
+from cloudsched.errors import BadRequest, NotFound, PictureChanged
 from cloudsched.model.access import Role
 from cloudsched.model.journal import Entry, EntryKind
 from cloudsched.render import tokens as texts
@@ -75,6 +75,7 @@ class Tokens:
     def on_post(self, req: Request, resp: Response) -> None:
         """POST `role`, and `clouds`, `users`, `days`, `description` as needed: 201 with the token's text, once."""
         asked = self._answers.read(req, *CREATE)
+        _refuse_tags(asked.by)
         now = asked.by.at
         grant = _grant(asked.given, now)
         try:
@@ -87,6 +88,12 @@ class Tokens:
         resp.set_header("Location", f"/tokens/{made.id}")
         resp.set_header("Cache-Control", "no-store")
         reply(req, resp, text, {"token": text, **texts.document(made, None, now)})
+
+
+def _refuse_tags(by: By) -> None:
+    """Raise PictureChanged for If-Match with a tag: token pages have none, as last uses are outside the index."""
+    if by.seen is not None:
+        raise PictureChanged("Pages of tokens have no ETag that If-Match could name.")
 
 
 def _entry(by: By, verb: str) -> Entry:
@@ -125,6 +132,7 @@ class OneToken:
     def on_delete(self, req: Request, resp: Response, token: str) -> None:
         """DELETE: revoke it, on both daemons from the answer on: 200, also when it was revoked before, or 404."""
         by = self._answers.read(req).by
+        _refuse_tags(by)
         now = by.at
         found = tokens.revoke(self._answers.store, token, _entry(by, "token_revoke"), by.terms)
         with self._answers.store.reading() as connection:
