@@ -50,7 +50,7 @@ def _routes(store: Store, config: Config, pictures: Pictures) -> dict[str, objec
         **{url: Fixed(pictures, page) for url, page in pages.items()},
         **{url: Listed(pictures, page, listings, source) for url, (page, source) in listed.items()},
         "/cloud/config": clouds.CloudConfig(pictures, config),
-        "/cloud/health": clouds.CloudHealth(pictures, store),
+        "/cloud/health": clouds.CloudHealth(pictures, store, listings),
         "/clusters/{cloud}/vms": vms.CloudsVMs(pictures, listings),
         **dict.fromkeys(("/vms", "/vms/resources"), vms.VMs(pictures, listings)),
         "/jobs": jobs.Jobs(pictures, store, listings),
