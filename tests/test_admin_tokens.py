@@ -106,6 +106,30 @@ def test_wrong_wishes_are_named(made: Bench, form: dict[str, str], parameter: st
     assert made.client.get("/tokens", headers={"Accept": "application/json"}).json == {"tokens": []}
 
 
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", ["mine", "yours", "gone", "all"]),
+        ("role=operator", ["mine", "gone"]),
+        ("state=revoked", ["gone"]),
+        ("state=active&role=reader", ["yours"]),
+        ("cloud=Mouse", ["mine", "gone"]),
+        ("cloud=mouse&state=active", ["mine"]),
+        ("user=bob", ["yours"]),
+        ("state=expired", []),
+    ],
+)
+def test_list_has_what_fits_every_filter(made: Bench, query: str, expected: list[str]) -> None:
+    create(made, role="operator", clouds="mouse,cheetah", description="mine")
+    create(made, role="reader", users="alice,bob", description="yours")
+    gone = create(made, role="operator", clouds="mouse", description="gone")["id"]
+    create(made, role="admin", description="all")
+    made.client.delete(f"/tokens/{gone}")
+    found = made.client.get(f"/tokens?{query}", headers={"Accept": "application/json"}).json["tokens"]
+    assert sorted(each["description"] for each in found) == sorted(expected)
+    assert len(made.client.get(f"/tokens?{query}").text.splitlines()) == 1 + len(expected)
+
+
 def test_names_with_any_character_limit_a_token(made: Bench) -> None:
     users = ["a,b", "[c]", "d e"]
     assert create(made, role="reader", users=json.dumps(users))["users"] == users

@@ -10,7 +10,7 @@ from typing import Any
 
 from cloudsched.admin.answers import Answers
 from cloudsched.errors import BadRequest, NotFound, PictureChanged
-from cloudsched.model.access import Role
+from cloudsched.model.access import Role, Token
 from cloudsched.model.journal import Entry, EntryKind
 from cloudsched.render import tokens as texts
 from cloudsched.store import token_uses, tokens
@@ -57,6 +57,20 @@ CREATE = (
 )
 
 
+FILTERS = (
+    Parameter("role", params.word(*Role)),
+    Parameter("state", params.word("active", "expired", "revoked", "unusable")),
+    Parameter("cloud", params.lowered),
+    Parameter("user"),
+)
+
+
+def _fits(token: Token, given: Mapping[str, Any], now: int) -> bool:
+    """Whether a token is all that is wanted; `cloud` and `user` are names that limit it."""
+    shown = {"role": (token.role,), "state": (token.state(now),), "cloud": token.clouds, "user": token.users}
+    return all(value in shown[name] for name, value in given.items())
+
+
 class Tokens:
     """All tokens."""
 
@@ -64,11 +78,11 @@ class Tokens:
         self._answers = answers
 
     def on_get(self, req: Request, resp: Response) -> None:
-        """GET every token that is not forgotten yet, never its text: 200."""
-        params.read(req)
-        now = int(time.time())
+        """GET every token that is not forgotten yet and fits, never its text: 200."""
+        given, now = params.read(req, *FILTERS), int(time.time())
         with self._answers.store.reading() as connection:
-            found, uses = tokens.all_tokens(connection), token_uses.all_uses(connection)
+            known, uses = tokens.all_tokens(connection), token_uses.all_uses(connection)
+        found = [each for each in known if _fits(each, given, now)]
         documents = [texts.document(each, uses.get(each.id), now) for each in found]
         reply(req, resp, texts.table(found, uses, now), {"tokens": documents})
 
