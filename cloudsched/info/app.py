@@ -7,13 +7,13 @@ from typing import Any
 
 from cloudsched.config import Config, Global
 from cloudsched.info import clouds, diagnostics, explain, failures, jobs, metrics, monitors, vms
-from cloudsched.info.ages import Ages
 from cloudsched.info.job_rows import boot_failures_source
 from cloudsched.info.listed import Listings, Source
 from cloudsched.info.page import Fixed, Listed, PageOf
 from cloudsched.info.picture import Pictures
 from cloudsched.info.root import Root
 from cloudsched.store import Store
+from cloudsched.web.ages import Ages
 from cloudsched.web.app import WSGIApp, build, gate, shared_routes
 from cloudsched.web.ready import Reads
 from cloudsched.web.traffic import Traffic
