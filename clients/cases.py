@@ -185,7 +185,7 @@ CASES = (
     ),
     Case("operation", "", "GET /operations/{operation}", "Showed operation {operation}."),
     Case("undo", "", "POST /operations/{undo}/undo partial={partial}", "Undid operation {undo}."),
-    Case("token_list", "", "GET /tokens", "Listed the tokens."),
+    Case("token_list", "", "GET /tokens cloud={cloud} user={user}", "Listed the tokens."),
     Case("token_revoke", "", "DELETE /tokens/{token_revoke}", "Revoked the token {token_revoke}."),
 )
 """The first case of the first action that is given is carried out: their order is v1's order of evaluation."""

@@ -69,7 +69,7 @@ OPTIONS = (
     Option("", "--token-users", "NAMES", "Limit the new token to what is these users'"),
     Option("", "--token-days", "NUM", "Let the new token expire after so many days"),
     Option("", "--token-description", "TEXT", "Say what the new token is for"),
-    Option("", "--token-list", "", "List the tokens, without their texts"),
+    Option("", "--token-list", "", "List the tokens, without their texts; those limited to a cloud (-c), a user (-u)"),
     Option("", "--token-revoke", "ID", "Revoke a token, by the ID that the list shows"),
     Option("", "--operations", "", "List what was asked: of a cloud (-c), a user (-u), in a --state; the last -b"),
     Option("", "--operation", "ID", "Show one operation, target by target"),

@@ -47,7 +47,7 @@ OPTIONS = (
     Option("-x", "--heart-beats", "", "Show how long ago each thread completed its last cycle"),
     Option("-z", "--boot-failures", "", "List the reasons why jobs have no VM"),
     Option("-w", "--image-failures", "", "List images that fail to boot"),
-    Option("", "--only", "FILTERS", "With -a, -m, -q, -w, -z: list only what fits NAME=VALUE[,NAME=VALUE...]"),
+    Option("", "--only", "FILTERS", "With -a, -k, -m, -q, -w, -z: list only what fits NAME=VALUE[,NAME=VALUE...]"),
     Option("", "--order", "KEYS", "With the same: sort by these, with commas between, a - before what shall go down"),
     Option("", "--fields", "FIELDS", "With the same: show these fields of the JSON, with commas between"),
     Option("", "--limit", "NUM", "With the same: show the first NUM, at most 1000"),

@@ -196,10 +196,14 @@ def _loop(words: str, cases: Mapping[str, str]) -> str:
 
 def zsh(command: Command) -> str:
     """A completion for zsh."""
-    cases = {each.name: f"options=({_zsh_specs(each)})" for each in _every_command(command)}
+    cases = {
+        each.name: f"options=({_zsh_specs(each)}); skip=${{words[(i)$each]}}-1" for each in _every_command(command)
+    }
     rest = "" if command.commands else " '*:file:_files'"
-    body = f"    local -a options\n    local each\n    options=({_zsh_specs(command)}{rest})\n"
-    body += _loop("${words[2,CURRENT-1]}", cases) + "    _arguments $options\n"
+    body = f"    local -a options\n    local each\n    local -i skip=0\n    options=({_zsh_specs(command)}{rest})\n"
+    # What is before a subcommand is none of its arguments.
+    body += _loop("${words[2,CURRENT-1]}", cases) + "    (( CURRENT -= skip )); shift $skip words\n"
+    body += "    _arguments $options\n"
     head = f"#compdef {command.name}\n# made by contrib/manuals.py\n"
     return f'{head}_{command.name}() {{\n{body}}}\n_{command.name} "$@"\n'
 

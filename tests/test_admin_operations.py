@@ -21,6 +21,7 @@ from cloudsched.config.options import Logging
 from cloudsched.model.access import Role
 from cloudsched.model.actions import Retire, SetCloud, SetVM
 from cloudsched.model.journal import Entry, EntryKind
+from cloudsched.model.vms import VM
 from cloudsched.model.wishes import Aspect, OutcomeState, Wish
 from cloudsched.policy.wishes import wishes as planned
 from cloudsched.store import Store, clouds, jobs, keys, limits, operations, place, tokens, verbs, vms, wishes
@@ -81,6 +82,28 @@ def test_failure_is_repeated_as_it_was(admin: Bench) -> None:
     again = put(admin.client, "/clouds/mouse/vms/testvm", "k", action="force_retire")
     assert (first.status_int, again.status_int, len(admin.seen)) == (409, 409, 1)
     assert again.json["operation"] == first.json["operation"]
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "status"),
+    [
+        ("/clouds/mouse/vms/new-vm", {"action": "shutdown"}, 404),
+        ("/clouds/mouse/vms/testvm", {"action": "explode"}, 400),
+        ("/clouds/mouse/vms", {"action": "force_retire", "confirm": "1"}, 409),
+        ("/clouds/mouse/vms/testvm", {"action": "shutdown", "dry_run": "true"}, 200),
+    ],
+)
+def test_key_names_nothing_before_something_is_recorded_under_it(
+    admin: Bench, url: str, given: dict[str, str], status: int
+) -> None:
+    """A refusal is made anew each time, and leaves the key to the request that is done at last."""
+    assert put(admin.client, url, "k", **given).status_int == status
+    with admin.store.writing() as writing:
+        vms.record_vms(writing, [*vms.all_vms(writing.connection), VM("new", "mouse", id="new-vm", position=900)])
+    again = put(admin.client, url, "k", **given)
+    assert again.status_int == (200 if status == 404 else status)
+    other = put(admin.client, "/clouds/mouse", "k", action="disable")
+    assert (other.status_int, len(admin.seen)) == ((409, 1) if status == 404 else (200, 1))
 
 
 @pytest.mark.parametrize(
@@ -432,9 +455,9 @@ def demanding(tmp_path: Path) -> Iterator[tuple[Client, Store]]:
 
 def test_demanded_reason_is_demanded_of_every_verb(demanding: tuple[Client, Store]) -> None:
     client, store = demanding
-    for method, url, given in [*VERBS, ("POST", "/operations/1/undo", {}), ("DELETE", "/tokens/x", {})]:
+    for method, url, given in VERBS:
         for query in ("", "?reason=%20"):
-            asked = url.format(job="245.0", user="sharon") + query
+            asked = url.format(job="245.0", user="sharon", token="x", operation="1") + query
             answer = client.request(asked, method=method, headers=JSON, **({"POST": given} if given else {}))
             assert (answer.status_int, answer.json["code"]) == (400, "missing-parameter"), (method, url)
             assert answer.json["parameters"] == ["reason"]

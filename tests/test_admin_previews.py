@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import golden_state
 import pytest
 from admin_bench import JSON, Bench, bench
+from contract import contract
 from sqlalchemy import func, select
 
 from cloudsched.model.jobs import Job, JobStatus, Machine, Shape
@@ -38,7 +41,12 @@ VERBS = [
     ("POST", "/cloud-aliases", {}),
     ("POST", "/jobs", {"submit": "executable = /bin/true\nqueue", "initialdir": "/tmp"}),
     ("POST", "/tokens", {"role": "reader"}),
+    ("DELETE", "/tokens/{token}", {}),
+    ("PATCH", "/clouds/lynx", {"vm_slots": "5"}),
+    ("DELETE", "/clouds/lynx", {}),
+    ("POST", "/operations/{operation}/undo", {}),
 ]
+"""Every verb of the contract, in one form at least; to define a cloud anew is in test_admin_definitions.py."""
 
 
 @pytest.fixture
@@ -49,8 +57,13 @@ def admin(tmp_path: Path) -> Iterator[Bench]:
 
 def ask(admin: Bench, method: str, url: str, given: dict[str, str], **headers: str) -> Any:
     """The JSON answer to a verb; a parameter that is there twice is none of ours."""
-    body = {"POST": given} if method in ("PUT", "POST") else {}
-    query = "" if body or not given else "?" + "&".join(f"{name}={value}" for name, value in given.items())
+    body: dict[str, Any] = {"POST": given} if method in ("PUT", "POST") else {}
+    if method == "PATCH":
+        # Its body is a document, so what it shares with all verbs is in the query.
+        shared = {name: given[name] for name in ("dry_run", "reason") if name in given}
+        body = {"body": json.dumps({name: value for name, value in given.items() if name not in shared}).encode()}
+        given, headers = shared, {**headers, "Content-Type": "application/json"}
+    query = f"?{urlencode(given)}" if given and "POST" not in body else ""
     return admin.client.request(url + query, method=method, headers={**JSON, **headers}, **body)
 
 
@@ -77,12 +90,30 @@ def rows(admin: Bench) -> dict[str, int]:
     return {**found, "index": admin.store.state().index}
 
 
+def test_verbs_are_those_of_the_contract() -> None:
+    held = contract("admin")
+    declared = {
+        f"{method.upper()} {path}"
+        for method, path, operation in held.operations()
+        if "dry_run" in held.parameters(operation)
+    }
+    assert {f"{method} {held._template(url)}" for method, url, _ in VERBS} == declared
+
+
 def test_dry_run_of_every_verb_answers_200_and_changes_nothing(admin: Bench) -> None:
     with admin.store.reading() as connection:
         job = jobs.all_jobs(connection)[0]
+    names = {"job": job.id.replace("#", "%23"), "user": job.shape.user}
+    names["token"] = ask(admin, "POST", "/tokens", {"role": "reader"}).json["id"]
+    names["operation"] = ask(admin, "PUT", "/clouds/cheetah", {"allocations": "7"}).json["id"]
+    lynx = json.dumps({"cloud_type": "local", "vm_slots": 3})
+    assert admin.client.put("/clouds/lynx", lynx, content_type="application/json").status_int == 201
+    with admin.store.writing() as writing:
+        clouds.record_fields(writing, "cheetah", {"vm_slots": 7})
+    admin.seen.clear()
     before, key = rows(admin), {"Idempotency-Key": "k"}
     for method, template, given in VERBS:
-        url = template.format(job=job.id.replace("#", "%23"), user=job.shape.user)
+        url = template.format_map(names)
         answer = ask(admin, method, url, {**given, "dry_run": "true"}, **key)
         assert (answer.status_int, rows(admin), admin.seen) == (200, before, []), (method, url)
         assert answer.json["targets"] != []

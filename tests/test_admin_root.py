@@ -1,13 +1,15 @@
 """PARITY 1.2, A1 to A3, and the settings that v1 could not show."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from admin_bench import JSON, Bench, bench, failed
 
+from cloudsched.model.snapshot import Heartbeat, Polled
 from cloudsched.model.wishes import OutcomeState
-from cloudsched.store import limits
+from cloudsched.store import heartbeats, limits, polls
 
 
 @pytest.fixture
@@ -70,3 +72,19 @@ def test_settings_are_shown_and_set(admin: Bench) -> None:
 @pytest.mark.parametrize("query", ["", "quick_exit=yes", "quick_exit=true&log_level=INFO", "quick_exit="])
 def test_wrong_settings_are_400(admin: Bench, query: str) -> None:
     assert admin.client.put(f"/settings?{query}").status_int == 400
+
+
+def test_every_answer_tells_how_fresh_the_picture_is(admin: Bench) -> None:
+    with admin.store.writing() as writing:
+        heartbeats.record_heartbeats(writing, [Heartbeat("Scheduler", 5, time.time())])
+        polls.record_polls(writing, [Polled("VMPoller:mouse", 30.0, ok_at=1.0)])
+    asked = [
+        *(("GET", "/settings", 200), ("GET", "/operations", 200), ("GET", "/nosuch", 404), ("GET", "/jobs", 405)),
+        *(("PUT", "/clouds/mouse?action=enable", 200), ("PUT", "/clouds/mouse?action=disable&dry_run=true", 200)),
+        *(("PUT", "/clouds/mouse?action=explode", 400), ("DELETE", "/clouds/nope", 404)),
+    ]
+    for method, url, status in asked:
+        answer = admin.client.request(url, method=method)
+        assert answer.status_int == status, url
+        assert answer.headers["X-Data-As-Of"].startswith("clouds=@1, engine=@"), url
+        assert answer.headers["X-Data-Stale"] == "clouds", url

@@ -54,7 +54,7 @@ def test_token_is_shown_once_and_then_never_again(made: Bench) -> None:
         for accept in ("text/plain", "application/json"):
             answer = made.client.get(url, headers={"Accept": accept})
             assert found["id"] in answer.text
-            assert text.rpartition("_")[2] not in answer.text
+            assert text.split("_", 2)[2] not in answer.text
             assert tokens.digest(text) not in answer.text
 
 
@@ -106,6 +106,30 @@ def test_wrong_wishes_are_named(made: Bench, form: dict[str, str], parameter: st
     assert made.client.get("/tokens", headers={"Accept": "application/json"}).json == {"tokens": []}
 
 
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", ["mine", "yours", "gone", "all"]),
+        ("role=operator", ["mine", "gone"]),
+        ("state=revoked", ["gone"]),
+        ("state=active&role=reader", ["yours"]),
+        ("cloud=Mouse", ["mine", "gone"]),
+        ("cloud=mouse&state=active", ["mine"]),
+        ("user=bob", ["yours"]),
+        ("state=expired", []),
+    ],
+)
+def test_list_has_what_fits_every_filter(made: Bench, query: str, expected: list[str]) -> None:
+    create(made, role="operator", clouds="mouse,cheetah", description="mine")
+    create(made, role="reader", users="alice,bob", description="yours")
+    gone = create(made, role="operator", clouds="mouse", description="gone")["id"]
+    create(made, role="admin", description="all")
+    made.client.delete(f"/tokens/{gone}")
+    found = made.client.get(f"/tokens?{query}", headers={"Accept": "application/json"}).json["tokens"]
+    assert sorted(each["description"] for each in found) == sorted(expected)
+    assert len(made.client.get(f"/tokens?{query}").text.splitlines()) == 1 + len(expected)
+
+
 def test_names_with_any_character_limit_a_token(made: Bench) -> None:
     users = ["a,b", "[c]", "d e"]
     assert create(made, role="reader", users=json.dumps(users))["users"] == users
@@ -139,7 +163,7 @@ def test_state_keeps_a_digest_and_no_text(made: Bench) -> None:
     assert row.digest == tokens.digest(text)
     assert text not in str(row)
     files = [path.read_bytes() for path in made.store.directory.glob("state.db*")]
-    assert all(text.rpartition("_")[2].encode() not in content for content in files)
+    assert all(text.split("_", 2)[2].encode() not in content for content in files)
 
 
 def entries(made: Bench, chain: journal.Chain) -> list[Any]:
@@ -156,7 +180,7 @@ def test_making_and_revoking_are_in_the_journal(made: Bench) -> None:
         ("token_revoke", found["id"], "admin@127.0.0.1", "127.0.0.1"),
     ]
     assert (asked[0]["after"]["role"], asked[0]["after"]["clouds"]) == ("operator", ["mouse"])
-    assert found["token"].rpartition("_")[2] not in str(asked)
+    assert found["token"].split("_", 2)[2] not in str(asked)
 
 
 def noted(made: Bench) -> Path:
@@ -176,7 +200,7 @@ def test_last_use_and_refusals_reach_the_state_by_the_notes(made: Bench) -> None
         plain.get("/settings", headers={"Authorization": f"Bearer {token}"})
     path = noted(made)
     assert path.stat().st_mode & 0o777 == 0o600
-    assert found["token"].rpartition("_")[2] not in path.read_text()
+    assert found["token"].split("_", 2)[2] not in path.read_text()
     engine_notes.take(made.store)
     assert path.stat().st_size == 0
     shown = made.client.get(f"/tokens/{found['id']}", headers={"Accept": "application/json"}).json

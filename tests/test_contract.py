@@ -127,6 +127,46 @@ def test_examples_are_what_they_illustrate(daemon: str) -> None:
     assert [(schema, value, why) for schema, value in found if (why := held.complaints(schema, value))] == []
 
 
+ITSELF = (
+    "/openapi.json",
+    "/openapi.yaml",
+    "/docs",
+    "/docs/swagger-ui.css",
+    "/docs/swagger-ui-bundle.js",
+    "/docs/start.js",
+)
+"""What no example could show but the whole."""
+
+
+@pytest.mark.parametrize("daemon", openapi.DAEMONS)
+def test_every_parameter_header_and_body_has_an_example(daemon: str) -> None:
+    held = contract(daemon)
+    bare = []
+    for method, path, operation in held.operations():
+        said = {f"parameter {held.resolve(each)['name']}": each for each in operation.get("parameters", ())}
+        answers = {status: held.resolve(answer) for status, answer in operation["responses"].items()}
+        for status, answer in answers.items():
+            said |= {f"{status} {name}": each for name, each in answer.get("headers", {}).items()}
+        bodies = {**answers, "request": held.resolve(operation.get("requestBody", {}))}
+        for name, body in bodies.items():
+            if path not in ITSELF or name != "200":
+                said |= {f"{name} {media}": each for media, each in body.get("content", {}).items()}
+        bare += [f"{method} {path}: {name}" for name, each in said.items() if not _is_shown(held, each)]
+    assert bare == []
+
+
+def _is_shown(held: Contract, value: Any, depth: int = 9) -> bool:
+    """Whether something has an example, or words to choose from, or is made of what has."""
+    found = held.resolve(value)
+    if not isinstance(found, dict) or depth == 0:
+        return False
+    if found.keys() & {"example", "examples", "enum", "const"}:
+        return True
+    parts = [found.get("schema"), found.get("items"), found.get("additionalProperties")]
+    parts += [*found.get("anyOf", ()), *found.get("oneOf", ()), *found.get("properties", {}).values()]
+    return any(_is_shown(held, each, depth - 1) for each in parts)
+
+
 def _examples(held: Contract, value: Any) -> Iterator[tuple[dict[str, Any], Any]]:
     if isinstance(value, list):
         for each in value:
@@ -177,7 +217,7 @@ def test_contract_is_served_as_kept(apps: dict[str, WSGIApp], daemon: str) -> No
 @pytest.mark.parametrize("daemon", openapi.DAEMONS)
 def test_page_for_browsers_loads_only_what_is_here(apps: dict[str, WSGIApp], daemon: str) -> None:
     page = ask(apps[daemon], "get", "/docs")
-    loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    loaded = re.findall(r'(?:src|href)="([^":]+)"', page.text)
     assert len(loaded) == 4
     assert [ask(apps[daemon], "get", f"/{each}").status_int for each in loaded] == [200] * 4
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]

@@ -20,6 +20,7 @@ from cloudsched.errors import PageExpired
 from cloudsched.info import nouns, picture
 from cloudsched.model.failures import VMFailure
 from cloudsched.model.jobs import Job, JobStatus, Shape
+from cloudsched.model.troubles import CloudCall, Trouble, TroubleKind
 from cloudsched.store import Store, clouds, jobs, vm_failures, vms
 from cloudsched.web import kept
 from cloudsched.web.kept import BLOCK_ROWS, Held, Kept, Listing, Packing, Shown
@@ -29,6 +30,7 @@ from cloudsched.web.params import text
 MOUSE = [vm.id for vm in golden().vms if vm.cloud == "mouse"]
 NOUNS = {
     "/cloud": nouns.OVERVIEW,
+    "/cloud/health": nouns.CLOUD_HEALTH,
     "/clusters": nouns.CLOUDS,
     "/clusters/mouse/vms": nouns.VMS_OF_CLOUD,
     "/vms": nouns.VMS,
@@ -420,6 +422,24 @@ def test_clouds_by_how_they_stand(client: Client) -> None:
         "name",
         "vm_slots",
     }
+
+
+def test_clouds_in_trouble_are_found_by_what_it_is_and_how_long_it_lasts(daemon: tuple[Client, Store]) -> None:
+    client, store = daemon
+    now = time.time()
+    out = Trouble(TroubleKind.OUTAGE, CloudCall.LISTING, "No route to host.", now - 7200, failures=9)
+    full = Trouble(TroubleKind.QUOTA, CloudCall.BOOT, "No room.", now - 60, failures=2)
+    with store.writing() as writing:
+        known = [replace(each, trouble={"mouse": out, "cheetah": full}.get(each.name)) for each in golden().clouds]
+        clouds.record_clouds(writing, known)
+    url = "/cloud/health"
+    assert ids(get(client, url, state="out"), "name") == ["mouse"]
+    assert ids(get(client, url, older_than="1h"), "name") == ["mouse"]
+    assert ids(get(client, url, younger_than="1h"), "name") == ["cheetah"]
+    assert ids(get(client, url, sort="-failures"), "name") == ["mouse", "cheetah", "test/name?x#y"]
+    assert get(client, url, state="full", fields="name,cause")["clouds"] == [{"name": "cheetah", "cause": "No room."}]
+    heading, row = client.get(f"{url}?state=out").text.splitlines()
+    assert (heading.split()[:2], row.split()[:2]) == (["CLOUD", "STATE"], ["mouse", "out"])
 
 
 def test_clouds_that_drain_are_in_the_same_list(daemon: tuple[Client, Store]) -> None:

@@ -14,11 +14,11 @@ from info_app import golden_client
 from wsgi import Client
 
 from cloudsched.errors import BadRequest, StateUnavailable
-from cloudsched.info import ages as info_ages
 from cloudsched.info.news import Awaited, News, awaited
 from cloudsched.model.snapshot import Heartbeat, Polled
 from cloudsched.render import ages
 from cloudsched.store import Store, heartbeats, jobs, polls, vms
+from cloudsched.web import ages as web_ages
 
 SECONDS = 300.0
 
@@ -244,10 +244,10 @@ def test_every_answer_tells_ages_and_no_body_with_a_tag_does(served: tuple[Clien
 def test_ages_are_read_anew_after_a_moment_only(served: tuple[Client, Store]) -> None:
     _, store = served
     moment = [1000.0]
-    told = info_ages.Ages(store, lambda: NOW, lambda: moment[0])
+    told = web_ages.Ages(store, lambda: NOW, lambda: moment[0])
     before = told()
     with store.writing() as writing:
         polls.record_polls(writing, POLLS)
     assert told() is before
-    moment[0] += info_ages.REREAD_SECONDS
+    moment[0] += web_ages.REREAD_SECONDS
     assert dict(told())["X-Data-As-Of"].startswith("clouds=@1480000011")

@@ -7,9 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from cloudsched.clients import cloud_admin, cloud_status
+from cloudsched.clients.invocation import Option
 
 from cloudsched.config import OPTIONS, Fate, load
 
@@ -100,21 +103,59 @@ def test_bash_completes(made: Path, line: str, more: str | None, expected: set[s
     assert (finished.stderr, set(finished.stdout.split())) == ("", expected)
 
 
-@pytest.mark.parametrize("command", [pytest.param(each, marks=needs("zsh", "zsh")) for each in COMMANDS])
-def test_zsh_completes(made: Path, command: str) -> None:
-    """In a real interactive zsh on a terminal of its own: what is typed is completed."""
-    typed = {"cloud_scheduler": "--no-s", "cloud_job": "--admin-p", "cloud_status": "--heart"}.get(command, "--vers")
-    full = {"--no-s": "--no-servers", "--admin-p": "--admin-port", "--heart": "--heart-beats"}.get(typed, "--version")
-    if command == "cloud_admin":
-        typed, full = "--quick", "--quick-exit"
-    program = (
-        f"zmodload zsh/zpty; zpty z zsh -f -i; zpty -w z 'PS1=; fpath=({made}/{ZSH_HOME} $fpath);"
-        " autoload -Uz compinit; compinit -u -D; echo re\\ady';"
-        " while zpty -r z line; do [[ $line == *ready* ]] && break; done;"
-        f" zpty -w -n z '{command} {typed}'$'\\t'; sleep 1; zpty -w -n z $'\\C-a''echo X '$'\\n';"
-        " while zpty -r z line; do print -r -- $line; [[ $line == X* ]] && break; done; zpty -d z"
-    )
-    assert f"{command} {full}" in run("zsh", "-f", "-c", program).stdout
+SHELLS = {
+    "bash": ("bash --norc --noprofile -i", f"for each in {{made}}/{BASH_HOME}/*; do source $each; done"),
+    "zsh": ("zsh -f -i", f"fpath=({{made}}/{ZSH_HOME} $fpath); autoload -Uz compinit; compinit -u -D"),
+}
+"""By shell: how it is started for a person, who has nothing of his own set up, and how it gets our completions."""
+
+TYPED = {
+    "cloud_scheduler --no-s": "cloud_scheduler --no-servers",
+    "cloud_scheduler sta": "cloud_scheduler state",
+    "cloud_scheduler state du": "cloud_scheduler state dump",
+    "cloud_scheduler state dump --with": "cloud_scheduler state dump --with-secrets",
+    "admin_server --vers": "admin_server --version",
+    "info_server --li": "info_server --listen",
+    "cloud_job --admin-p": "cloud_job --admin-port",
+    "cloud_job --admin-port 1 lis": "cloud_job --admin-port 1 list",
+    "cloud_job list --older": "cloud_job list --older-than",
+    "cloud_job list --state ru": "cloud_job list --state running",
+    "cloud_admin --token-create op": "cloud_admin --token-create operator",
+    "cloud_admin --operations --state fa": "cloud_admin --operations --state failed",
+    "cloud_admin -c mouse -b 2 -k --dr": "cloud_admin -c mouse -b 2 -k --dry-run",
+    "cloud_status -q hel": "cloud_status -q held",
+}
+"""What is typed before the tabulator, and what stands there after it."""
+
+
+def long_options(command: str, options: Sequence[Option]) -> dict[str, str]:
+    """For every long option of a table the least that names it alone; one that another begins with names itself."""
+    names = [each.long for each in options if each.long]
+    found = {}
+    for name in names:
+        others = ["--help", *(each for each in names if each != name)]
+        least = (
+            name[:size] for size in range(3, len(name)) if not any(each.startswith(name[:size]) for each in others)
+        )
+        found[f"{command} {next(least, name)}"] = f"{command} {name}"
+    return found
+
+
+@pytest.mark.parametrize("shell", ["bash", pytest.param("zsh", marks=needs("zsh", "zsh"))])
+def test_interactive_shell_completes(made: Path, shell: str) -> None:
+    """In a real one on a terminal of its own; each line is shown by the shell itself once it is completed."""
+    expected = TYPED | long_options("cloud_admin", cloud_admin.OPTIONS)
+    expected |= long_options("cloud_status", cloud_status.OPTIONS)
+    assert {"cloud_admin --dry-run", "cloud_admin --wait", "cloud_admin --json"} <= set(expected.values())
+    start, load_completions = SHELLS[shell]
+    # Control-A goes to the beginning of the line.
+    keys = [load_completions.format(made=made), *(f"{each}\t\x01echo X " for each in expected), "exit", ""]
+    terminal = ["script", "--quiet", "--return", "--command", start, "/dev/null"]
+    variables = {**os.environ, "TERM": "dumb"}
+    shown = subprocess.run(
+        terminal, input="\n".join(keys), capture_output=True, text=True, timeout=300, env=variables
+    ).stdout
+    assert re.findall(r"^X (.*?)\s*$", shown, re.MULTILINE) == list(expected.values())
 
 
 @pytest.mark.parametrize("mark", [pytest.param("", marks=needs("systemd-analyze", "systemd"))])

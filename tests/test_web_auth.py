@@ -184,7 +184,7 @@ def test_log_names_a_token_by_its_public_part_alone(
     tokens.revoke(store, token, Entry(EntryKind.ASKED, "token_revoke", 2000))
     served("token").get("/", headers=bearer(text))
     assert f"revoked token from 127.0.0.1 ({token})" in caplog.text
-    assert text.rpartition("_")[2] not in caplog.text
+    assert text.split("_", 2)[2] not in caplog.text
 
 
 def test_failures_remember_a_bounded_number_of_addresses() -> None:

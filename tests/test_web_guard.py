@@ -41,6 +41,8 @@ from cloudsched.web.permissions import Permissions, Permit, Scope
 settings = json.loads(sys.argv[1])
 guard.REQUEST_SECONDS = guard.TAKEN_SECONDS = settings.get("patience", 1000)
 serving.TUNING["connection_limit"] = settings.get("connections", 1000)
+if "idle" in settings:
+    serving.TUNING |= {"channel_timeout": settings["idle"], "cleanup_interval": 1}
 
 class Page:
     def on_get(self, req, resp):
@@ -137,6 +139,23 @@ def test_silent_connections_make_room(tmp_path: Path) -> None:
             with connected(port) as good:
                 assert ask(good) == 200
         assert is_dropped(silent[0])
+
+
+def test_idle_connection_is_dropped_and_a_busy_one_stays(tmp_path: Path) -> None:
+    with server(tmp_path, idle=5) as port, connected(port) as idle, connected(port) as busy:
+        assert (ask(idle), ask(busy)) == (200, 200)
+        idle.settimeout(0.1)
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
+            assert ask(busy) == 200
+            try:
+                assert idle.recv(1) == b""
+                break
+            except TimeoutError:
+                continue
+        else:
+            pytest.fail("it is still open")
+        assert ask(busy) == 200
 
 
 def test_connection_with_a_wrong_token_is_not_read_for_a_second(tmp_path: Path) -> None:

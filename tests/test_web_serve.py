@@ -120,6 +120,14 @@ def test_bodies_arrive_or_are_refused() -> None:
         assert raw(url, b"PUT /names/a HTTP/1.1\r\nHost: x\r\n" + length).split()[1] == b"413"
 
 
+def test_head_of_any_request_is_bounded() -> None:
+    with server("127.0.0.1", "0") as (_, url):
+        for size, status in ((1 << 15, 200), (1 << 17, 431)):
+            head = b"GET /names/a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: " + b"y" * size + b"\r\n\r\n"
+            assert raw(url, head).split()[1] == str(status).encode(), size
+        assert ask(url, "/names/a") == (200, b"a")
+
+
 def test_sigterm_lets_the_answer_under_way_finish() -> None:
     with server("127.0.0.1", "0") as (process, url):
         answers: list[tuple[int, bytes]] = []

@@ -10,7 +10,9 @@ from cloudsched.config import Config
 from cloudsched.errors import Unconfirmed
 from cloudsched.store import Store
 from cloudsched.store.wishes import Previewed
+from cloudsched.web.ages import Ages
 from cloudsched.web.app import WSGIApp, build, gate, shared_routes
+from cloudsched.web.ready import Reads
 from cloudsched.web.traffic import Traffic
 
 
@@ -46,7 +48,8 @@ def create_app(store: Store, config: Config, waiting: Waiting | None = None) -> 
         **shared_routes("admin", store, settings, traffic),
     }
     entrance = gate("admin", store, settings)
-    app = build(routes, entrance, settings.access_log, traffic)
+    # Nothing is answered from what is ready: the headers alone are wanted.
+    app = build(routes, entrance, settings.access_log, traffic, Reads(lambda _: None, Ages(store)))
     app.add_error_handler(Previewed, previews.told)
     app.add_error_handler(Unconfirmed, previews.demanded)
     return app

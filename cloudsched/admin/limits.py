@@ -13,7 +13,7 @@ from cloudsched.render.verbs import python2_mapping, reloaded
 from cloudsched.store import Store, limits, verbs
 from cloudsched.store.wishes import By, Foresight
 from cloudsched.web import Request, Response, params
-from cloudsched.web.negotiate import reply
+from cloudsched.web.negotiate import reply_tagged
 
 Listing = Callable[[Store], Mapping[str, int | Sequence[str]]]
 
@@ -28,10 +28,12 @@ class Listed:
         self._answers, self._listing, self._aspect, self._foresight = answers, listing, aspect, foresight
 
     def on_get(self, req: Request, resp: Response) -> None:
-        """GET what is in force, as Python 2 wrote a dict or as JSON."""
+        """GET what is in force, as Python 2 wrote a dict or as JSON: 200, or 304."""
         params.read(req)
+        # Read before what it stands for: a tag is never newer than what it is given with.
+        revision = self._answers.store.state().limits
         found = self._listing(self._answers.store)
-        reply(req, resp, python2_mapping(found), found)
+        reply_tagged(req, resp, revision, python2_mapping(found), found)
 
     def on_post(self, req: Request, resp: Response) -> None:
         """POST: read the file again; `True` when anything is in force afterwards."""

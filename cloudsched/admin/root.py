@@ -11,7 +11,7 @@ from cloudsched.model.wishes import Aspect, Operation
 from cloudsched.store import limits, verbs
 from cloudsched.store.wishes import By, Foresight, nothing_more
 from cloudsched.web import Request, Response, params
-from cloudsched.web.negotiate import reply
+from cloudsched.web.negotiate import reply_tagged
 from cloudsched.web.params import Parameter
 
 LEVELS = ("VERBOSE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -56,10 +56,13 @@ class Settings:
         self._answers = answers
 
     def on_get(self, req: Request, resp: Response) -> None:
-        """GET both settings as in force; null before the first start of the scheduler."""
+        """GET both settings as in force, null before the first start of the scheduler: 200, or 304."""
         params.read(req)
+        # Read before what it stands for: a tag is never newer than what it is given with.
+        revision = self._answers.store.state().limits
         document = {name: limits.setting(self._answers.store, name) for name in ("log_level", "quick_exit")}
-        reply(req, resp, "".join(f"{name}: {_shown(value)}\n" for name, value in document.items()), document)
+        text = "".join(f"{name}: {_shown(value)}\n" for name, value in document.items())
+        reply_tagged(req, resp, revision, text, document)
 
     def on_put(self, req: Request, resp: Response) -> None:
         """PUT `quick_exit` or `log_level`, one of them."""

@@ -9,8 +9,8 @@ from http import HTTPStatus
 from typing import Any
 
 from cloudsched.admin.answers import Answers
-from cloudsched.errors import BadRequest, NotFound
-from cloudsched.model.access import Role
+from cloudsched.errors import BadRequest, NotFound, PictureChanged
+from cloudsched.model.access import Role, Token
 from cloudsched.model.journal import Entry, EntryKind
 from cloudsched.render import tokens as texts
 from cloudsched.store import token_uses, tokens
@@ -57,6 +57,20 @@ CREATE = (
 )
 
 
+FILTERS = (
+    Parameter("role", params.word(*Role)),
+    Parameter("state", params.word("active", "expired", "revoked", "unusable")),
+    Parameter("cloud", params.lowered),
+    Parameter("user"),
+)
+
+
+def _fits(token: Token, given: Mapping[str, Any], now: int) -> bool:
+    """Whether a token is all that is wanted; `cloud` and `user` are names that limit it."""
+    shown = {"role": (token.role,), "state": (token.state(now),), "cloud": token.clouds, "user": token.users}
+    return all(value in shown[name] for name, value in given.items())
+
+
 class Tokens:
     """All tokens."""
 
@@ -64,17 +78,18 @@ class Tokens:
         self._answers = answers
 
     def on_get(self, req: Request, resp: Response) -> None:
-        """GET every token that is not forgotten yet, never its text: 200."""
-        params.read(req)
-        now = int(time.time())
+        """GET every token that is not forgotten yet and fits, never its text: 200."""
+        given, now = params.read(req, *FILTERS), int(time.time())
         with self._answers.store.reading() as connection:
-            found, uses = tokens.all_tokens(connection), token_uses.all_uses(connection)
+            known, uses = tokens.all_tokens(connection), token_uses.all_uses(connection)
+        found = [each for each in known if _fits(each, given, now)]
         documents = [texts.document(each, uses.get(each.id), now) for each in found]
         reply(req, resp, texts.table(found, uses, now), {"tokens": documents})
 
     def on_post(self, req: Request, resp: Response) -> None:
         """POST `role`, and `clouds`, `users`, `days`, `description` as needed: 201 with the token's text, once."""
         asked = self._answers.read(req, *CREATE)
+        _refuse_tags(asked.by)
         now = asked.by.at
         grant = _grant(asked.given, now)
         try:
@@ -87,6 +102,12 @@ class Tokens:
         resp.set_header("Location", f"/tokens/{made.id}")
         resp.set_header("Cache-Control", "no-store")
         reply(req, resp, text, {"token": text, **texts.document(made, None, now)})
+
+
+def _refuse_tags(by: By) -> None:
+    """Raise PictureChanged for If-Match with a tag: token pages have none, as last uses are outside the index."""
+    if by.seen is not None:
+        raise PictureChanged("Pages of tokens have no ETag that If-Match could name.")
 
 
 def _entry(by: By, verb: str) -> Entry:
@@ -125,6 +146,7 @@ class OneToken:
     def on_delete(self, req: Request, resp: Response, token: str) -> None:
         """DELETE: revoke it, on both daemons from the answer on: 200, also when it was revoked before, or 404."""
         by = self._answers.read(req).by
+        _refuse_tags(by)
         now = by.at
         found = tokens.revoke(self._answers.store, token, _entry(by, "token_revoke"), by.terms)
         with self._answers.store.reading() as connection:

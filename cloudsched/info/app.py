@@ -7,13 +7,13 @@ from typing import Any
 
 from cloudsched.config import Config, Global
 from cloudsched.info import clouds, diagnostics, explain, failures, jobs, metrics, monitors, vms
-from cloudsched.info.ages import Ages
 from cloudsched.info.job_rows import boot_failures_source
 from cloudsched.info.listed import Listings, Source
 from cloudsched.info.page import Fixed, Listed, PageOf
 from cloudsched.info.picture import Pictures
 from cloudsched.info.root import Root
 from cloudsched.store import Store
+from cloudsched.web.ages import Ages
 from cloudsched.web.app import WSGIApp, build, gate, shared_routes
 from cloudsched.web.ready import Reads
 from cloudsched.web.traffic import Traffic
@@ -50,7 +50,7 @@ def _routes(store: Store, config: Config, pictures: Pictures) -> dict[str, objec
         **{url: Fixed(pictures, page) for url, page in pages.items()},
         **{url: Listed(pictures, page, listings, source) for url, (page, source) in listed.items()},
         "/cloud/config": clouds.CloudConfig(pictures, config),
-        "/cloud/health": clouds.CloudHealth(pictures, store),
+        "/cloud/health": clouds.CloudHealth(pictures, store, listings),
         "/clusters/{cloud}/vms": vms.CloudsVMs(pictures, listings),
         **dict.fromkeys(("/vms", "/vms/resources"), vms.VMs(pictures, listings)),
         "/jobs": jobs.Jobs(pictures, store, listings),

@@ -8,10 +8,10 @@ from cloudsched.config import Config
 from cloudsched.config.clouds import HostSize, read_clouds
 from cloudsched.errors import NotFound
 from cloudsched.info import news, nouns
-from cloudsched.info.listed import Found, Source, held
+from cloudsched.info.listed import Found, Listings, Source, held
 from cloudsched.info.page import picture_for, show, without_suffix
 from cloudsched.info.picture import Page, Picture, Pictures
-from cloudsched.model.clouds import Origin
+from cloudsched.model.clouds import Cloud, Origin
 from cloudsched.render import clouds, documents, troubles
 from cloudsched.render.fleet import CloudVMs, Fleet
 from cloudsched.store import Store, limits
@@ -90,22 +90,44 @@ class Cluster:
 class CloudHealth:
     """How each cloud answers. When it last answered well lies outside the index: each request reads it."""
 
-    def __init__(self, pictures: Pictures, store: Store) -> None:
-        self._pictures, self._store = pictures, store
+    def __init__(self, pictures: Pictures, store: Store, listings: Listings) -> None:
+        self._pictures, self._store, self._listings = pictures, store, listings
+        self._source = Source(nouns.CLOUD_HEALTH, ("cloud", "health"), None, self._rows)
 
     def on_get(self, req: Request, resp: Response) -> None:
-        """GET every cloud's state, its cause, since when, its next try, its last good answer, and what it enforces."""
-        params.read(req)
-        with self._store.reading() as connection:
-            listed = {each.name.partition(":")[2]: each.ok_at for each in all_polls(connection)}
-            enforced = limits.enforced(connection)
-        fleet = self._pictures.current().fleet
-        known = [each.cloud for each in (*fleet.active, *fleet.removed)]
+        """GET every cloud's state, its cause, since when, its next try, its last good answer, and what it enforces.
+
+        With the listing's parameters a page of it: 200, 400, or 410.
+        """
+        asked = nouns.CLOUD_HEALTH.asked(params.read(req, *nouns.CLOUD_HEALTH.parameters))
+        picture = self._pictures.current()
+        if asked is not None:
+            self._listings.show(req, resp, asked, self._source, picture)
+            return
+        known, (listed, enforced) = _known(picture), self._told()
         page = Page(
             text=lambda: troubles.table(known, listed, enforced),
             document=lambda: documents.encode(troubles.document(known, listed, enforced)),
         )
         show(req, resp, page)
+
+    def _told(self) -> tuple[Mapping[str, float | None], Mapping[str, str]]:
+        """By cloud, when it last answered well and what it enforces."""
+        with self._store.reading() as connection:
+            listed = {each.name.partition(":")[2]: each.ok_at for each in all_polls(connection)}
+            return listed, limits.enforced(connection)
+
+    def _rows(self, picture: Picture, query: Query, now: float) -> Found[Cloud]:
+        listed, enforced = self._told()
+        shown: Shown[Cloud] = Shown(
+            encode=lambda each: documents.encode(troubles.row(each, listed, enforced)),
+            text=lambda rows, _: troubles.table(rows, listed, enforced),
+        )
+        return Found(held(nouns.CLOUD_HEALTH, _known(picture), query, now), shown, picture.index)
+
+
+def _known(picture: Picture) -> list[Cloud]:
+    return [each.cloud for each in (*picture.fleet.active, *picture.fleet.removed)]
 
 
 class CloudConfig:

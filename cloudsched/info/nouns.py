@@ -13,9 +13,9 @@ from typing import Any
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.failures import VMFailure
 from cloudsched.model.jobs import Job, Shape
-from cloudsched.model.troubles import state
+from cloudsched.model.troubles import OK, STATES, state
 from cloudsched.model.vms import VM
-from cloudsched.render import documents, jobs
+from cloudsched.render import documents, jobs, troubles
 from cloudsched.render.fleet import CloudVMs
 from cloudsched.web import params
 from cloudsched.web.listing import Filter, Noun, aged, flag
@@ -133,6 +133,7 @@ BOOT_FAILURES: Noun[Failing] = Noun(
     },
 )
 
+_STATE = params.word(OK, *STATES.values())
 _ONE_CLOUD = CloudVMs(Cloud("", "OpenStackNative"))
 
 CLOUDS: Noun[CloudVMs] = Noun(
@@ -141,10 +142,7 @@ CLOUDS: Noun[CloudVMs] = Noun(
     filters={
         "cloud": Filter(lambda each, wanted, _: _same(each.cloud.name, wanted)),
         "type": Filter(lambda each, wanted, _: _same(each.cloud.cloud_type, wanted)),
-        "state": Filter(
-            lambda each, wanted, _: state(each.cloud.trouble) == wanted,
-            params.word("ok", "full", "backing-off", "out", "refused"),
-        ),
+        "state": Filter(lambda each, wanted, _: state(each.cloud.trouble) == wanted, _STATE),
         "enabled": Filter(lambda each, wanted, _: each.cloud.enabled == wanted, flag),
         "removed": Filter(lambda each, wanted, _: each.cloud.removed == wanted, flag),
     },
@@ -162,6 +160,23 @@ OVERVIEW: Noun[CloudVMs] = Noun(
     filters={name: each for name, each in CLOUDS.filters.items() if name != "removed"},
     sorts=CLOUDS.sorts,
 )
+
+CLOUD_HEALTH: Noun[Cloud] = Noun(
+    key="clouds",
+    fields=tuple(troubles.row(Cloud("", ""), {}, {})),
+    filters={
+        "cloud": Filter(lambda cloud, wanted, _: _same(cloud.name, wanted)),
+        "type": Filter(lambda cloud, wanted, _: _same(cloud.cloud_type, wanted)),
+        "state": Filter(lambda cloud, wanted, _: state(cloud.trouble) == wanted, _STATE),
+        **aged(lambda cloud: cloud.trouble.since if cloud.trouble else None),
+    },
+    sorts={
+        "name": lambda cloud: cloud.name,
+        "state": lambda cloud: state(cloud.trouble),
+        "failures": lambda cloud: cloud.trouble.failures if cloud.trouble else 0,
+    },
+)
+"""Ages are those of a cloud's trouble: how long it has not answered well."""
 
 IMAGE_FAILURES: Noun[Cloud] = Noun(
     key="clouds",

@@ -75,7 +75,7 @@ class Root:
             beats=beats,
             late_after={beat.name: health.beat_limit(beat, self._poll_seconds) for beat in beats},
             failures=lost,
-            journal=latest.entries,
+            journal=latest.rows,
             history=day,
         )
 

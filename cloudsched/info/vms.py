@@ -157,7 +157,7 @@ class OneVM:
             raise NotFound("cloud", cloud, v1_text=sentence)
         if found is None:
             raise NotFound("vm", vm_id, v1_text=sentence)
-        page = Page(text=partial(_info, vm_id, found), document=lambda: picture.vm_text(found))
+        page = Page(text=partial(_info, vm_id, found), document=lambda: picture.vm_text(found), topics=_FLEET)
         show(req, resp, page, picture, json_named=json_named)
 
 

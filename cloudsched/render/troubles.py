@@ -37,16 +37,13 @@ def document(
     clouds: Iterable[Cloud], last_good: Mapping[str, float | None], enforced: Mapping[str, str]
 ) -> dict[str, object]:
     """The same as an object; times in Unix seconds."""
-    return {
-        "clouds": [
-            {
-                "name": each.name,
-                **health(each.trouble, last_good.get(each.name)),
-                "enforced": enforced.get(each.name),
-            }
-            for each in clouds
-        ]
-    }
+    return {"clouds": [row(each, last_good, enforced) for each in clouds]}
+
+
+def row(cloud: Cloud, last_good: Mapping[str, float | None], enforced: Mapping[str, str]) -> dict[str, object]:
+    """A cloud's part of the document."""
+    known = health(cloud.trouble, last_good.get(cloud.name))
+    return {"name": cloud.name, **known, "enforced": enforced.get(cloud.name)}
 
 
 def _row(cloud: Cloud, shown: Mapping[str, object]) -> str:

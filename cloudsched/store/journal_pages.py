@@ -6,21 +6,23 @@ Nothing of it is ever held in memory beyond a page: each page is a few lookups b
 from __future__ import annotations
 
 import heapq
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, or_, select
 
-from cloudsched.errors import BadRequest, NotFound
+from cloudsched.errors import NotFound
 from cloudsched.model.journal import EntryKind, Recorded
-from cloudsched.store import journal
+from cloudsched.store import journal, pages
 from cloudsched.store.connect import Store
 from cloudsched.store.journal import CHAINS, Chain
 from cloudsched.store.journal_subjects import Subject, everything
+from cloudsched.store.pages import Page, Position
 
-_TOKEN = re.compile(r"(\d{1,18})\.(\d{1,18})\.(\d{1,18})\.([01])\.(\d{1,18})", re.ASCII)
+_LARGEST = (pages.LARGEST, len(CHAINS) - 1, pages.LARGEST)
+"""An entry's place in the merged order: its index, its chain's rank, its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +43,6 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """Some entries, newest first, of `total` that fit the filter; `index` is the journal's newest of all pages.
-
-    `token` asks for the next page, and is empty on the last one.
-    """
-
-    entries: tuple[Recorded, ...]
-    total: int
-    index: int
-    token: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Position:
-    """The last entry of a page: `newest` and `total` are those of the first page."""
-
-    newest: int
-    total: int
-    index: int
-    chain: int
-    id: int
-
-
-@dataclass(frozen=True, slots=True)
 class Asked:
     """Which page is asked for: `wanted` narrowed to a `subject`, at most `limit` entries, after the page of `token`.
 
@@ -78,7 +56,7 @@ class Asked:
     known: tuple[str, ...] = ()
 
 
-def read(store: Store, asked: Asked) -> tuple[str, Page | None]:
+def read(store: Store, asked: Asked) -> tuple[str, Page[Recorded] | None]:
     """The journal's version, another one whenever an entry has come or been forgotten, and the page asked for.
 
     No page for who has this version already. Raises NotFound for an unknown subject, BadRequest, StateUnavailable.
@@ -100,16 +78,17 @@ def one(store: Store, chain: Chain, number: int) -> tuple[Recorded, Recorded | N
         return found, outcome(connection, found.entry.wish) if ended else None
 
 
-def page(connection: Connection, wanted: Filter, limit: int, token: str = "") -> Page:
+def page(connection: Connection, wanted: Filter, limit: int, token: str = "") -> Page[Recorded]:
     """A page of the entries that fit; `token` is the one of the page before. Raises BadRequest for another token."""
-    after = _position(token) if token else None
-    newest = after.newest if after else _newest(connection)
-    found = list(_merged(connection, wanted, newest, after, limit + 1))
-    total = after.total if after else _count(connection, wanted)
-    shown = found[:limit]
-    more = len(found) > limit
-    follows = f"{newest}.{total}.{shown[-1].index}.{_rank(shown[-1])}.{shown[-1].id}" if more else ""
-    return Page(tuple(shown), total, newest, follows)
+    begun = pages.position(token, *_LARGEST) if token else _first(connection, wanted)
+    return pages.page(_merged(connection, wanted, begun, limit + 1), limit, begun, _order)
+
+
+def _first(connection: Connection, wanted: Filter) -> Position:
+    newest = (connection.execute(select(func.max(chain.entries.c.index))).scalar() for chain in CHAINS)
+    counts = (select(func.count()).select_from(each.entries).where(*_conditions(each, wanted)) for each in CHAINS)
+    total = sum(int(connection.execute(count).scalar_one()) for count in counts)
+    return Position(max(each or 0 for each in newest), total)
 
 
 def find(connection: Connection, chain: Chain, number: int) -> Recorded:
@@ -129,19 +108,16 @@ def outcome(connection: Connection, wish: int | None) -> Recorded | None:
     return None if row is None else journal.recorded(journal.ENGINE.name, dict(row))
 
 
-def _merged(
-    connection: Connection, wanted: Filter, newest: int, after: _Position | None, limit: int
-) -> Iterable[Recorded]:
+def _merged(connection: Connection, wanted: Filter, begun: Position, limit: int) -> list[Recorded]:
     streams = []
     for rank, chain in enumerate(CHAINS):
         table = chain.entries
-        conditions = [table.c.index <= newest, *_conditions(chain, wanted)]
-        if after is not None:
-            conditions.append(_before(chain, rank, after))
+        conditions = [table.c.index <= begun.newest, *_conditions(chain, wanted)]
+        if begun.last:
+            conditions.append(_before(chain, rank, begun.last))
         query = select(table).where(*conditions).order_by(table.c.id.desc()).limit(limit)
         streams.append([journal.recorded(chain.name, dict(row)) for row in connection.execute(query).mappings()])
-    merged = heapq.merge(*streams, key=_order, reverse=True)
-    return [each for each, _ in zip(merged, range(limit), strict=False)]
+    return list(itertools.islice(heapq.merge(*streams, key=_order, reverse=True), limit))
 
 
 def _order(entry: Recorded) -> tuple[int, int, int]:
@@ -152,41 +128,20 @@ def _rank(entry: Recorded) -> int:
     return next(rank for rank, chain in enumerate(CHAINS) if chain.name == entry.chain)
 
 
-def _before(chain: Chain, rank: int, after: _Position) -> ColumnElement[bool]:
-    """What comes after a position in the merged order, which goes backwards."""
-    if rank == after.chain:
-        return chain.entries.c.id < after.id
+def _before(chain: Chain, rank: int, last: tuple[int, ...]) -> ColumnElement[bool]:
+    """What comes after an entry in the merged order, which goes backwards."""
+    last_index, last_rank, last_id = last
+    if rank == last_rank:
+        return chain.entries.c.id < last_id
     index = chain.entries.c.index
-    return index <= after.index if rank < after.chain else index < after.index
+    return index <= last_index if rank < last_rank else index < last_index
 
 
 def _conditions(chain: Chain, wanted: Filter) -> list[ColumnElement[bool]]:
     table = chain.entries
-    given = {each.name: getattr(wanted, each.name) for each in fields(Filter)}
     special: Mapping[str, Any] = {
         "name": or_(table.c.name == wanted.name, table.c.label == wanted.name),
         "since": table.c.at >= (wanted.since or 0),
         "until": table.c.at <= (wanted.until or 0),
     }
-    return [
-        special[name] if name in special else table.c[name] == value
-        for name, value in given.items()
-        if value is not None
-    ]
-
-
-def _count(connection: Connection, wanted: Filter) -> int:
-    counts = (select(func.count()).select_from(each.entries).where(*_conditions(each, wanted)) for each in CHAINS)
-    return sum(int(connection.execute(count).scalar_one()) for count in counts)
-
-
-def _newest(connection: Connection) -> int:
-    found = (connection.execute(select(func.max(chain.entries.c.index))).scalar() for chain in CHAINS)
-    return max(each or 0 for each in found)
-
-
-def _position(token: str) -> _Position:
-    found = _TOKEN.fullmatch(token)
-    if not found:
-        raise BadRequest("The parameter 'page_token' must be the one of the page before.", parameter="page_token")
-    return _Position(*map(int, found.groups()))
+    return [special[name] if name in special else table.c[name] == value for name, value in pages.given(wanted).items()]

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
 
-from cloudsched.errors import BadRequest
 from cloudsched.model.wishes import Operation, OutcomeState
-from cloudsched.store import operations, tables
+from cloudsched.store import operations, pages, tables
 from cloudsched.store.connect import Store
+from cloudsched.store.pages import Page, Position
 
 STATES = ("running", "done", "failed")
-_TOKEN = re.compile(r"(\d{1,18})\.(\d{1,18})\.(\d{1,18})", re.ASCII)
 _OPERATIONS, _WISHES, _OUTCOMES, _JOURNAL = tables.operations, tables.wishes, tables.outcomes, tables.journal
 
 
@@ -40,18 +38,6 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """Some operations, newest first, of `total` that fitted when the first page was asked for.
-
-    `token` asks for the next page, and is empty on the last one.
-    """
-
-    operations: tuple[Operation, ...] = ()
-    total: int = 0
-    token: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Asked:
     """Which page is asked for: at most `limit` of the operations `wanted`, after the page of `token`."""
 
@@ -60,36 +46,27 @@ class Asked:
     token: str = ""
 
 
-def read(store: Store, asked: Asked) -> Page:
+def read(store: Store, asked: Asked) -> Page[Operation]:
     """A page. Raises BadRequest for a token that no page gave, StateUnavailable."""
-    newest, total, last = _position(asked.token) if asked.token else (0, 0, 0)
+    after = pages.position(asked.token, pages.LARGEST) if asked.token else None
     with store.reading() as connection:
-        conditions = _conditions(asked.wanted)
-        if not asked.token:
-            newest = connection.execute(select(func.coalesce(func.max(_OPERATIONS.c.id), 0))).scalar_one()
-            total = connection.execute(select(func.count()).where(*conditions).select_from(_OPERATIONS)).scalar_one()
-        place = _OPERATIONS.c.id < last if asked.token else _OPERATIONS.c.id <= newest
-        found = _ids(connection, [place, *conditions], asked.limit + 1)
-        shown = operations.several(connection, found[: asked.limit])
-    token = f"{newest}.{total}.{shown[-1].id}" if len(found) > asked.limit else ""
-    return Page(tuple(shown), total, token)
+        conditions = [_CONDITIONS[name](value) for name, value in pages.given(asked.wanted).items()]
+        begun = after or _first(connection, conditions)
+        place = _OPERATIONS.c.id < begun.last[0] if begun.last else _OPERATIONS.c.id <= begun.newest
+        ids = _ids(connection, [place, *conditions], asked.limit + 1)
+        found = pages.page(ids, asked.limit, begun, lambda number: (number,))
+        return Page(tuple(operations.several(connection, found.rows)), found.total, found.newest, found.token)
+
+
+def _first(connection: Connection, conditions: list[ColumnElement[bool]]) -> Position:
+    newest = connection.execute(select(func.coalesce(func.max(_OPERATIONS.c.id), 0))).scalar_one()
+    total = connection.execute(select(func.count()).where(*conditions).select_from(_OPERATIONS)).scalar_one()
+    return Position(newest, total)
 
 
 def _ids(connection: Connection, conditions: list[ColumnElement[bool]], limit: int) -> list[int]:
     query = select(_OPERATIONS.c.id).where(*conditions).order_by(_OPERATIONS.c.id.desc()).limit(limit)
     return list(connection.execute(query).scalars())
-
-
-def _position(token: str) -> tuple[int, int, int]:
-    found = _TOKEN.fullmatch(token)
-    if found is None:
-        raise BadRequest("The parameter 'page_token' is none that a page here gave.", parameter="page_token")
-    return int(found[1]), int(found[2]), int(found[3])
-
-
-def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
-    given = {each.name: getattr(wanted, each.name) for each in fields(Filter)}
-    return [_CONDITIONS[name](value) for name, value in given.items() if value is not None]
 
 
 def _in_state(state: str) -> ColumnElement[bool]:

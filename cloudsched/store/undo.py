@@ -20,8 +20,6 @@ from cloudsched.store.wishes import By, Want
 
 CHANGED_NOTHING = "it changed nothing"
 _FINAL: Mapping[Aspect, str] = {
-    Aspect.DEFINE: "the journal holds no credentials: define the cloud again as it was",
-    Aspect.DELETE: "a cloud that is being deleted stays so: define it again once it is gone",
     Aspect.DEFINE: "credentials are never told again: define the cloud anew",
     Aspect.DELETE: "define the cloud anew when it is gone",
     Aspect.SHUTDOWN: "a VM that was shut down does not come back",

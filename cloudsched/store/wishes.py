@@ -6,7 +6,7 @@ Every verb of the admin daemon ends here, whatever it found its targets by (`ver
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -150,7 +150,7 @@ def record(writing: Writing, by: By, verb: str, wants: Sequence[Want], about: En
     connection = writing.connection
     if (known := recorded(connection, by)) is not None:
         return known
-    _hold_against(connection, by, wants)
+    _hold_against(connection, by, {want.kind for want in wants} or {about.noun if about else ""})
     if by.terms.look_ahead:
         ahead = [replace(want, **want.foresight(writing)) for want in wants]
         hold_to(by.terms, foresee(connection, verb, ahead, by.at))
@@ -203,14 +203,15 @@ def _unconfirmed(terms: Terms, found: Preview) -> str:
     return f"It would hit {count} VM(s), more than guard_vms ({terms.guard_vms}) lets pass without a confirmation."
 
 
-def _hold_against(connection: Connection, by: By, wants: Sequence[Want]) -> None:
-    """Raise PictureChanged unless what was seen is what there is."""
+def _hold_against(connection: Connection, by: By, nouns: Set[str]) -> None:
+    """Raise PictureChanged unless what was seen of such things is what there is."""
     if by.seen is None:
         return
     row = state_row(connection)
-    topics = {topic for want in wants for topic in SEEN_IN[want.kind]}
-    revision = max((getattr(row, topic) for topic in topics), default=row.index)
-    if revision not in by.seen:
+    topics = {topic for noun in nouns for topic in SEEN_IN.get(noun, ())}
+    # Who asks for what is so already asks for nothing, whatever was seen.
+    revision = max((getattr(row, topic) for topic in topics), default=None)
+    if revision is not None and revision not in by.seen:
         raise PictureChanged(f"It has changed since: its state index is {revision} now. Read it again.")
 
 

@@ -83,9 +83,9 @@ class Journal:
         if page.token:
             resp.append_link(next_page(req, page.token), "next")
         if as_json:
-            write_json(resp, render.page_document(page.entries, page.total, page.index, page.token))
+            write_json(resp, render.page_document(page.rows, page.total, page.newest, page.token))
         else:
-            resp.content_type, resp.text = TEXT, render.lines(page.entries)
+            resp.content_type, resp.text = TEXT, render.lines(page.rows)
 
 
 class OneEntry:

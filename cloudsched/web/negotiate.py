@@ -33,6 +33,19 @@ def reply(req: Request, resp: Response, text: str, document: Any) -> None:
     resp.append_header("Vary", "Accept")
 
 
+def reply_tagged(req: Request, resp: Response, revision: int, text: str, document: Any) -> None:
+    """`reply` with an ETag: the state index at which what is shown last changed, and its form; 304 to who has it."""
+    tag = f"{revision}-json" if prefers_json(req) else str(revision)
+    resp.etag = tag
+    resp.set_header("X-State-Index", str(revision))
+    resp.set_header("Cache-Control", "no-cache")
+    if {tag, "*"}.isdisjoint(map(str, req.if_none_match or ())):
+        reply(req, resp, text, document)
+    else:
+        resp.status = 304
+        resp.append_header("Vary", "Accept")
+
+
 def write_text(resp: Response, text: str) -> None:
     """Answer with text, byte for byte."""
     resp.content_type = TEXT

@@ -10,7 +10,8 @@ from cloudsched.model.wishes import Operation, Target, Wish
 from cloudsched.render.cells import cell
 from cloudsched.render.journal import when
 from cloudsched.store import Store, operation_pages, operations
-from cloudsched.store.operation_pages import STATES, Asked, Filter, Page
+from cloudsched.store.operation_pages import STATES, Asked, Filter
+from cloudsched.store.pages import Page
 from cloudsched.web import Request, Response, params
 from cloudsched.web.journal import PAGING, next_page
 from cloudsched.web.negotiate import reply, write_json
@@ -55,7 +56,7 @@ class Operations:
         if (req.uri_template or "").endswith(".json"):
             write_json(resp, page_document(page))
         else:
-            reply(req, resp, "".join(map(operation_line, page.operations)), page_document(page))
+            reply(req, resp, "".join(map(operation_line, page.rows)), page_document(page))
 
 
 class OneOperation:
@@ -82,9 +83,9 @@ def number(operation: str) -> int:
     return int(operation)
 
 
-def page_document(page: Page) -> dict[str, Any]:
+def page_document(page: Page[Operation]) -> dict[str, Any]:
     """The JSON form of a page of operations."""
-    found = [operation_document(each) for each in page.operations]
+    found = [operation_document(each) for each in page.rows]
     return {"operations": found, "total": page.total, "next_page_token": page.token or None}
 
 

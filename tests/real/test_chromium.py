@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from browser import Tab, chromium
+from contract import contract
 from golden_state import load
 from info_app import open_store
 from scheduler_process import daemon, wait_for
@@ -140,6 +141,16 @@ def test_page_can_be_read_in_light_and_dark(shown: Shown, tab: Tab, dark: bool) 
     tab.dark(dark)
     assert tab.value("matchMedia('(prefers-color-scheme: dark)').matches") is dark
     assert contrast(tab) >= 4.5
+
+
+def test_contract_can_be_browsed_from_here_alone(shown: Shown, tab: Tab) -> None:
+    tab.call("Page.navigate", url=f"{shown.url}/docs")
+    wait_for(lambda: tab.value("document.querySelectorAll('.opblock').length"))
+    paths = contract("info").document["paths"].values()
+    assert tab.value("document.querySelectorAll('.opblock').length") == sum(map(len, paths))
+    loaded = tab.value("performance.getEntriesByType('resource').map(each => new URL(each.name).origin)")
+    assert set(loaded) == {shown.url.rstrip("/")}
+    assert tab.problems == []
 
 
 def test_page_without_a_script_is_a_picture_of_the_moment(shown: Shown, tab: Tab) -> None:
