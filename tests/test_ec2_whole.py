@@ -199,6 +199,17 @@ def test_a_cloud_that_answers_with_500_or_not_at_all_costs_no_vm_and_nobody_else
     os.killpg(scheduler.pid, signal.SIGKILL)
 
 
+def test_credentials_that_end_soon_are_told_while_they_work(site: Site, ec2: Endpoint) -> None:
+    ends = time.strftime("%Y-%m-%dT%H:%M:00Z", time.gmtime(time.time() + 3 * 86400))
+    configure(site, ec2, "session_token = temporary", f"session_ends = {ends}")
+    site.start()
+    sentence = f"The credentials of cloud amazon end on {ends[:10]} {ends[11:16]} UTC."
+    eventually(lambda: sentence in site.said("cloud_status", "-d"), "it is among the problems")
+    assert sentence in site.log()
+    (shown,) = [each for each in site.get("/cloud/health.json")["clouds"] if each["name"] == "amazon"]
+    assert (shown["state"], shown["cause"]) == ("ok", "")
+
+
 def test_refused_credentials_are_reported_once_and_tried_when_somebody_enables(site: Site, ec2: Endpoint) -> None:
     ec2.script({"action": "DescribeInstances", "error": "AuthFailure", "status": 401})
     site.start()
