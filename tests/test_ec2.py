@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import boto3
@@ -261,47 +259,6 @@ def test_consoles_are_read(ec2: Endpoint) -> None:
     (made,) = ids(cloud.boot([request("a")]))
     assert "Linux version" in cloud.console(made)
     assert cloud.console("i-0123456789abcdef0") == ""
-
-
-NO_INSTANCES = (
-    b'<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>r</requestId>'
-    b"<reservationSet/></DescribeInstancesResponse>"
-)
-
-
-def test_connections_are_kept() -> None:
-    connections: list[object] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def setup(self) -> None:
-            super().setup()
-            connections.append(self.client_address)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Keep no log."""
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
-            self.send_header("Content-Type", "text/xml")
-            self.send_header("Content-Length", str(len(NO_INSTANCES)))
-            self.end_headers()
-            self.wfile.write(NO_INSTANCES)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        cloud = Endpoint(f"http://127.0.0.1:{server.server_port}").cloud()
-        assert [cloud.vms() for _ in range(20)] == [[]] * 20
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-    assert len(connections) == 1
 
 
 def test_a_listing_is_one_pass_and_only_of_this_cloud(ec2: Endpoint) -> None:

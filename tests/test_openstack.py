@@ -275,18 +275,6 @@ def test_requests_go_out_beside_each_other_up_to_the_configured_number(nova: Clo
     assert 2 <= nova.most_at_once <= 4
 
 
-def test_connections_are_kept(nova: Cloud) -> None:
-    cloud = adapter(nova, request_threads=4)
-    cloud.vms()
-    before = nova.connections
-    for turn in range(5):
-        ids = [outcome.id for outcome in cloud.boot([request(f"u-{turn}-{number}") for number in range(8)])]
-        cloud.vms()
-        assert all(outcome.error is None for outcome in cloud.destroy(ids))
-    assert len(nova.asked) > 80
-    assert nova.connections - before <= 4 + 2, "one for each thread and service, not one for each request"
-
-
 # -- errors --------------------------------------------------------------------------------------------------------
 
 
