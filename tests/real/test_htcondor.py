@@ -93,6 +93,25 @@ def test_an_edit_is_seen_by_the_whole_reading(pool: CondorPool) -> None:
         adapter.close()
 
 
+@pytest.mark.parametrize("ahead", [-86400, 86400], ids=["a day behind", "a day ahead"])
+def test_what_changed_is_told_by_the_schedds_clock(pool: CondorPool, ahead: int) -> None:
+    pool.clear()
+    adapter = HTCondorBatch(Bindings(pool.environment, 30.0), Settings(RULES), lambda: time.time() + ahead)
+    try:
+        assert adapter.jobs().complete, "the queue is empty, and tells no time"
+        first, second = submit(adapter, "queue 2")
+        assert len(adapter.jobs().changed) == 2
+        time.sleep(2)
+        assert adapter.jobs().changed == (), "what changed in the second of the last reading is past"
+        pool.run("condor_hold", first)
+        delta = adapter.jobs()
+        assert [(job.job_status, delta.complete) for job in delta.changed] == [(5, False)]
+        pool.run("condor_rm", second)
+        assert [job.job_status for job in adapter.jobs().changed if job.job_status != 5] == [3]
+    finally:
+        adapter.close()
+
+
 def test_a_stopped_schedd_costs_a_deadline_and_no_machine(pool: CondorPool, make: Make) -> None:
     adapter = make(Bindings(pool.environment, 2.0))
     submit(adapter)
