@@ -177,6 +177,38 @@ def test_absent_commands_are_one_sentence(pool: CondorPool, make: Make) -> None:
         make(way).jobs()
 
 
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"_CONDOR_SCHEDD_HOST": "nobody@lab.test"},
+            "condor_q failed with status 1: Can't find address for schedd nobody@lab.test: set condor_schedd to one "
+            "that the collector knows.",
+        ),
+        (
+            {"_CONDOR_COLLECTOR_HOST": "127.0.0.1:1"},
+            "condor_status failed with status 1: communication error CEDAR:6001:Failed to connect to <127.0.0.1:1>: "
+            "check condor_collector and the network.",
+        ),
+        (
+            dict.fromkeys(("_CONDOR_SEC_TOKEN_DIRECTORY", "_CONDOR_SEC_TOKEN_SYSTEM_DIRECTORY"), "/nowhere"),
+            "condor_status failed with status 1: communication error AUTHENTICATE:1003:Failed to authenticate with any "
+            "method AUTHENTICATE:1004:Failed to authenticate using IDTOKENS: check the token in condor_token_directory "
+            "and the pool's ALLOW_READ.",
+        ),
+    ],
+    ids=["schedd", "collector", "token"],
+)
+def test_what_is_wrong_is_one_sentence_by_commands_too(
+    pool: CondorPool, make: Make, changes: dict[str, str], sentence: str
+) -> None:
+    way = commands(pool)
+    way._environment.update(changes)
+    with pytest.raises(BatchError) as caught:
+        make(way).jobs()
+    assert str(caught.value) == sentence
+
+
 def test_commands_that_cannot_reach_the_schedd_never_mean_an_empty_queue(pool: CondorPool, make: Make) -> None:
     way = commands(pool)
     adapter = make(way)
