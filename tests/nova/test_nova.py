@@ -34,7 +34,7 @@ def make(nova_site: Services) -> Iterator[Make]:
     """Adapters of one installation of this test's own; what they made is gone afterwards, and no quota is left."""
     installation = uuid.uuid4().hex
     made = []
-    eventually(lambda: unused(nova_site), "what other tests made is gone and counts no more")
+    eventually(lambda: unused(nova_site), "what other tests made is gone and counts no more", 300.0)
 
     def adapter(**options: Any) -> OpenStackCloud:
         made.append(OpenStackCloud("nova", installation, nova_site.login(**options)))
@@ -268,7 +268,7 @@ def test_a_revoked_token_is_renewed(make: Make, nova_site: Services) -> None:
 
 def test_an_expired_token_is_renewed(make: Make, nova_site: Services) -> None:
     cloud = make()
-    with nova_site.tokens_that_last(10):
+    with nova_site.tokens_that_last(20):
         assert cloud.vms() == []
         token = token_of(cloud)
         eventually(lambda: is_refused(nova_site, token), "Nova refuses the old token")
