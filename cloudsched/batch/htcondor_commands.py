@@ -33,6 +33,8 @@ _BOOLEANS = {"true": True, "false": False}
 _UNDEFINED = frozenset({"undefined", "error"})
 _CLUSTER = re.compile(r"^(\d+)\.(\d+) - \d+\.(\d+)", re.MULTILINE)
 _SENTENCE_BYTES = 2000
+_LEVELS = ("ADVERTISE_STARTD", "READ")
+_SUCCEEDED = re.compile(r" succeeded as (\S+) to ")
 _ADVICE = (
     (re.compile(r"find address for schedd (?!\(null\))"), "set condor_schedd to one that the collector knows"),
     (re.compile(r"Failed to connect"), "check condor_collector and the network"),
@@ -54,6 +56,7 @@ class CommandLines:
     status: Sequence[str]
     status_masters: Sequence[str]
     drain: Sequence[str]
+    ping: Sequence[str]
     off: Sequence[str]
     on: Sequence[str]
     advertise: Sequence[str]
@@ -137,7 +140,19 @@ class Commands:
         self._told(self._lines.on, str(master.get("masteripaddr") or master.get("myaddress", "")), "startd", token)
 
     def allowed(self, token: str) -> tuple[str, str] | None:
-        return None
+        if self._lines.remote:  # the token is here, and the command would run there
+            return None
+        self._run([*self._lines.status_masters, "-constraint", "false"])
+        with self._identity(token) as environment:
+            for level in _LEVELS:
+                try:
+                    said = self._run([*self._lines.ping, "-type", "collector", level], environment=environment)
+                except _Failed:
+                    continue
+                except BatchError:
+                    return None
+                return level, "".join(_SUCCEEDED.findall(said)[:1])
+        return "", ""
 
     def invalidate(self, constraint: str) -> None:
         for target, verb in (("Machine", "INVALIDATE_STARTD_ADS"), ("DaemonMaster", "INVALIDATE_MASTER_ADS")):
