@@ -34,7 +34,7 @@ class Endpoint:
         self._ask("DELETE")
 
     def instances(self) -> list[dict[str, Any]]:
-        """The live instances, each with `id` and `tags`."""
+        """The live instances, each with `id`, `tags`, launch index (`number`), `spot` and `user_data`."""
         found: list[dict[str, Any]] = self._ask("GET")["instances"]
         return found
 
@@ -42,15 +42,19 @@ class Endpoint:
         """The requests of one action, each with `token`, `at` and, once answered, `status`."""
         return [each for each in self._ask("GET")["requests"] if each["action"] == action]
 
+    def most_at_once(self) -> int:
+        """How many requests were being answered at once, at most."""
+        return int(self._ask("GET")["most_at_once"])
+
     def cloud(self, name: str = "one", **changes: Any) -> EC2Cloud:
         """An adapter for it."""
         known: dict[str, Any] = {"region": "us-east-1", "access_key": "key", "secret_key": "secret"}
         return EC2Cloud(name, "inst", Settings(**{"endpoint": self.url, "spot": True, **known, **changes}))
 
-    def section(self, name: str, *lines: str) -> str:
+    def section(self, name: str, *lines: str, kind: str = "AmazonEC2") -> str:
         """A section of cloud_resources.conf for it."""
         given = (
-            *("cloud_type = AmazonEC2", f"host = {self.url}", "regions = us-east-1", "access_key_id = key"),
+            *(f"cloud_type = {kind}", f"host = {self.url}", "regions = us-east-1", "access_key_id = key"),
             *("secret_access_key = secret", "security_group = default", "memory = 1000000", "vm_slots = 10"),
             *("enabled = true", *lines),
         )

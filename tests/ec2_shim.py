@@ -4,8 +4,9 @@ moto answers shapes and keeps instances. Here are added: ClientToken as Amazon h
 failing boots, slow, lost and doubled answers. Run as a process of its own: `python -m tests.ec2_shim` prints its URL.
 
 `PUT /_shim` takes a JSON object: `rules` (below), `tokens` (false: ClientTokens mean nothing, as on some clouds),
-`capacity` (how many instances there may be), `boot_seconds` (how long they are pending). `DELETE /_shim` forgets
-everything, `GET /_shim` tells the requests so far and the live instances.
+`capacity` (how many instances there may be), `boot_seconds` (how long they are pending), `page` (how many reservations
+a page of a listing has at most). `DELETE /_shim` forgets everything, `GET /_shim` tells the requests so far, the most
+that were answered at once, and the live instances.
 
 A rule is for the next `times` requests (for all without it) of one `action`: answer with the `error` of a `status`;
 wait `before` or `after` making the change; send nothing back (`lost`); make the change twice (`twice`); let the
@@ -20,7 +21,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlencode
@@ -63,6 +65,9 @@ class Script:
     tokens: bool = True
     capacity: int | None = None
     boot_seconds: float = 0.0
+    page: int | None = None
+    at_once: int = 0
+    most_at_once: int = 0
     requests: list[dict[str, Any]] = field(default_factory=list)
     asked: dict[str, Asked] = field(default_factory=dict)
 
@@ -83,14 +88,27 @@ class Shim:
         rule = self._rule(form.get("Action", ""))
         seen = {"action": form.get("Action", ""), "token": form.get("ClientToken", ""), "at": time.time()}
         self._script.requests.append(seen)
-        time.sleep(rule.get("before", 0))
-        answer = self._answer(environ, form, rule)
-        seen["status"] = int(answer.status.split()[0])
-        time.sleep(rule.get("after", 0))
+        with self._counted():
+            time.sleep(rule.get("before", 0))
+            answer = self._answer(environ, form, rule)
+            seen["status"] = int(answer.status.split()[0])
+            time.sleep(rule.get("after", 0))
         if rule.get("lost"):
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             raise ConnectionError("the script says so")
         return _send(answer, start_response)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        script = self._script
+        with self._lock:
+            script.at_once += 1
+            script.most_at_once = max(script.most_at_once, script.at_once)
+        try:
+            yield
+        finally:
+            with self._lock:
+                script.at_once -= 1
 
     def _control(self, method: str, body: bytes) -> Answer:
         with self._lock:
@@ -100,8 +118,8 @@ class Shim:
             elif method == "DELETE":
                 self._script = Script()
                 _ec2().reset()
-        live = [{"id": each.id, "tags": {tag["key"]: tag["value"] for tag in each.get_tags()}} for each in _live()]
-        document = json.dumps({"requests": list(self._script.requests), "instances": live})
+        requests, most = list(self._script.requests), self._script.most_at_once
+        document = json.dumps({"requests": requests, "most_at_once": most, "instances": list(map(_shown, _live()))})
         return Answer("200 OK", [("Content-Type", "application/json")], document.encode())
 
     def _rule(self, action: str) -> dict[str, Any]:
@@ -117,7 +135,8 @@ class Shim:
         if "error" in rule:
             return _error(rule["error"], rule.get("status", 400))
         if form.get("Action") != "RunInstances":
-            return self._pass_on(environ, form)
+            page = {"MaxResults": str(self._script.page)} if self._script.page and "MaxResults" in form else {}
+            return self._pass_on(environ, {**form, **page})
         if not self._script.tokens or not form.get("ClientToken"):
             answer = self._launch(environ, form, rule)
             return self._launch(environ, form, rule) if rule.get("twice") else answer
@@ -177,6 +196,16 @@ def _ec2() -> Any:
 
 def _live() -> list[Instance]:
     return [each for each in _ec2().all_instances() if each.state != "terminated"]
+
+
+def _shown(instance: Instance) -> dict[str, Any]:
+    return {
+        "id": instance.id,
+        "tags": {tag["key"]: tag["value"] for tag in instance.get_tags()},
+        "number": instance.ami_launch_index,
+        "spot": instance.lifecycle == "spot",
+        "user_data": str(instance.user_data or ""),
+    }
 
 
 def _begin(instance: Instance, boot_seconds: float, dies: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import threading
 import time
 import uuid
@@ -18,6 +19,8 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+import certificates
 
 IMAGES = {"tiny": "11111111-1111-4111-8111-111111111111", "image": "33333333-3333-4333-8333-333333333333"}
 FLAVORS = {"small": ("1", 1, 512), "huge": ("2", 64, 512000)}
@@ -275,8 +278,8 @@ _ROUTES: list[tuple[str, str, Callable[..., Answer]]] = [
 
 
 @contextmanager
-def serving() -> Iterator[Cloud]:
-    """Serve a stand-in until the block ends."""
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[Cloud]:
+    """Serve a stand-in until the block ends, by HTTPS where it is given how."""
     cloud = Cloud()
 
     class Handler(BaseHTTPRequestHandler):
@@ -327,7 +330,7 @@ def serving() -> Iterator[Cloud]:
 
     server = _Server(("127.0.0.1", 0), Handler)
     server.daemon_threads, server.cloud = True, cloud
-    cloud.url = f"http://127.0.0.1:{server.server_port}"
+    cloud.url = certificates.url(server, tls)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:

@@ -69,10 +69,25 @@ def test_v1s_openstack_sample_is_a_cloud(tmp_path: Path) -> None:
     assert (section.cloud.memory_mb > 10**8, section.cloud.cpu_cores) == (True, -1)
 
 
-def test_simulated_kind_needs_no_adapter(tmp_path: Path) -> None:
-    text = "[a]\ncloud_type: Azure\nblob_url: b\npassword: p\nregions: r\ntenant_name: t\nusername: u\nvm_slots: 1\n"
-    assert "has no adapter; available are amazonec2, " in (clouds(tmp_path, text)[0].cloud.unusable or "")
-    assert clouds(tmp_path, text, simulated=True)[0].cloud.unusable is None
+STRANGE = {
+    "Azure": "blob_url: b\npassword: p\nregions: r\ntenant_name: t\nusername: u\n",
+    "GoogleComputeEngine": "networks: n\nproject_id: p\nsecret_file: f\nsecurity_group: g\n",
+    "gce": "networks: n\nproject_id: p\nsecret_file: f\nsecurity_group: g\n",
+    "StratusLab": "contextualization: c\nhost: h\n",
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_v1s_other_kinds_stay_configured_and_disabled_with_what_there_is(tmp_path: Path, kind: str) -> None:
+    text = f"[a]\ncloud_type: {kind}\nvm_slots: 7\nenabled: yes\n{STRANGE[kind]}"
+    (section,) = clouds(tmp_path, text)
+    assert (section.cloud.vm_slots, section.cloud.enabled) == (7, False)
+    assert section.cloud.unusable == (
+        f"cloud_type {kind} has no adapter; available are "
+        "amazonec2, eucalyptus, local, opennebula, openstack, openstacknative"
+    )
+    (simulated,) = clouds(tmp_path, text, simulated=True)
+    assert (simulated.cloud.unusable, simulated.cloud.enabled) == (None, True)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from wsgi import Client
 
 from cloudsched import __version__, admin, info, openapi
 from cloudsched.config import Config, Global
+from cloudsched.config.cloud_kinds import CLOUD_OPTIONS
+from cloudsched.config.definitions import FILE_ONLY
 from cloudsched.store import Store
 from cloudsched.web import auth
 from cloudsched.web.app import WSGIApp
@@ -117,6 +119,11 @@ def _some(held: Contract, schema: dict[str, Any]) -> str:
     values = (*schema.get("examples", ()), "x", 1, *_words(schema))
     found = next(each for each in values if not held.complaints(schema, each))
     return str(found).lower() if isinstance(found, bool) else str(found)
+
+
+def test_options_of_a_cloud_are_exactly_those_that_a_request_may_give() -> None:
+    schema = contract("admin").resolve({"$ref": "#/components/schemas/CloudDefinition"})
+    assert set(schema["propertyNames"]["enum"]) == {"name"} | CLOUD_OPTIONS.keys() - FILE_ONLY
 
 
 @pytest.mark.parametrize("daemon", openapi.DAEMONS)

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import threading
+import base64
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
-from cloudsched.clouds import ec2_settings
 from cloudsched.clouds.ec2 import EC2Cloud
 from cloudsched.clouds.ec2_instances import launch
 from cloudsched.clouds.ec2_settings import Settings
-from cloudsched.config import Config, Global
-from cloudsched.config.clouds import HostSize, read_clouds
-from cloudsched.engine import adapters
 from cloudsched.errors import (
     BadRequirement,
     CloudError,
-    ConfigError,
     CredentialRefused,
     Outage,
     QuotaExceeded,
     Transient,
 )
-from cloudsched.model.adapters import Expiring
 from cloudsched.model.clouds import BootOutcome, BootRequest, VMStatus
-from cloudsched.model.names import batch_of, unique_names
+from cloudsched.model.names import batch_of, name_in, unique_names
 from cloudsched.model.vms import VM
 from tests.batch_bench import eventually
 from tests.ec2_cloud import IMAGE, Endpoint, endpoint
@@ -81,9 +73,10 @@ def test_a_batch_is_one_request_with_one_token_and_its_vms_are_told_apart(ec2: E
     (launched,) = ec2.asked("RunInstances")
     assert launched["token"] == (batch_of(asked[0].uid) or ("",))[0]
     assert {vm.uid: vm.id for vm in cloud.vms()} == made
-    assert {each["id"]: each["tags"]["cloudsched-installation"] for each in ec2.instances()} == dict.fromkeys(
-        made.values(), "inst"
-    )
+    assert ec2.asked("CreateTags") == [], "the call that made them has tagged them"
+    assert {each["tags"]["cloudsched-installation"] for each in ec2.instances()} == {"inst"}
+    bound = {name_in(each["tags"]["cloudsched-batch"], each["number"]): each["id"] for each in ec2.instances()}
+    assert bound == made, "by the batch's tag and the launch index"
 
 
 def test_a_hundred_and_more_are_several_batches(ec2: Endpoint) -> None:
@@ -99,6 +92,8 @@ def test_vms_with_user_data_of_their_own_are_launched_alone_with_their_names_as_
     ids(cloud.boot(asked))
     assert {each["token"] for each in ec2.asked("RunInstances")} == {each.uid for each in asked}
     assert {vm.uid for vm in cloud.vms()} == {each.uid for each in asked}
+    given = {each["tags"]["cloudsched-uid"]: base64.b64decode(each["user_data"]).decode() for each in ec2.instances()}
+    assert given == {each.uid: each.uid for each in asked}
 
 
 SETTINGS = Settings("http://e", "r", "key", "secret", spot=True)
@@ -224,6 +219,21 @@ def test_throttled_requests_are_repeated_by_the_sdk(ec2: Endpoint) -> None:
     assert len(ec2.instances()) == 1
 
 
+def test_requests_after_a_throttled_one_are_spread_by_the_sdk(ec2: Endpoint) -> None:
+    """Its adaptive mode: without it these few take a tenth of a second together."""
+    cloud = ec2.cloud()
+    ec2.script({"action": "DescribeInstances", "error": "RequestLimitExceeded", "status": 503, "times": 1})
+    assert [cloud.vms() for _ in range(6)] == [[]] * 6
+    times = [each["at"] for each in ec2.asked("DescribeInstances")]
+    assert times[-1] - times[2] > 0.5
+
+
+def test_launches_go_out_beside_each_other_eight_at_a_time(ec2: Endpoint) -> None:
+    ec2.script({"action": "RunInstances", "after": 0.5})
+    ids(ec2.cloud().boot([replace(each, user_data=b"own") for each in batch(20)]))
+    assert 2 <= ec2.most_at_once() <= 8
+
+
 def test_nobody_at_the_endpoint_is_an_outage() -> None:
     cloud = EC2Cloud("one", "inst", replace(SETTINGS, endpoint="http://127.0.0.1:9"))
     with pytest.raises(Outage, match="^one: Could not connect"):
@@ -244,15 +254,6 @@ def test_slow_boots_are_starting_and_failed_ones_say_why(ec2: Endpoint) -> None:
     assert [vm.uid for vm in cloud.vms()] == ["slow"]
 
 
-def test_temporary_credentials_end_when_the_configuration_says_so(ec2: Endpoint, tmp_path: Path) -> None:
-    path = tmp_path / "cloud_resources.conf"
-    path.write_text(ec2.section("one", "session_ends = 2027-01-15T10:00:00+02:00") + ec2.section("two"))
-    sections, _ = read_clouds(path, Global(), HostSize(1, 1, 1))
-    found, _ = adapters.clouds(sections, Config(Global()), "inst")
-    ends = {name: each.credentials_expire_at() for name, each in found.items() if isinstance(each, Expiring)}
-    assert ends == {"one": 1_800_000_000.0, "two": None}
-
-
 def test_consoles_are_read(ec2: Endpoint) -> None:
     cloud = ec2.cloud()
     (made,) = ids(cloud.boot([request("a")]))
@@ -260,54 +261,16 @@ def test_consoles_are_read(ec2: Endpoint) -> None:
     assert cloud.console("i-0123456789abcdef0") == ""
 
 
-NO_INSTANCES = (
-    b'<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>r</requestId>'
-    b"<reservationSet/></DescribeInstancesResponse>"
-)
-
-
-def test_connections_are_kept() -> None:
-    connections: list[object] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def setup(self) -> None:
-            super().setup()
-            connections.append(self.client_address)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Keep no log."""
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
-            self.send_header("Content-Type", "text/xml")
-            self.send_header("Content-Length", str(len(NO_INSTANCES)))
-            self.end_headers()
-            self.wfile.write(NO_INSTANCES)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        cloud = Endpoint(f"http://127.0.0.1:{server.server_port}").cloud()
-        assert [cloud.vms() for _ in range(20)] == [[]] * 20
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-    assert len(connections) == 1
-
-
 def test_a_listing_is_one_pass_and_only_of_this_cloud(ec2: Endpoint) -> None:
     cloud, other = ec2.cloud(), ec2.cloud("other")
-    ids(cloud.boot(batch(20)))
+    made = ids(cloud.boot([replace(each, user_data=b"own") for each in batch(20)]))
     ids(other.boot([request("b")]))
     before = len(ec2.asked("DescribeInstances"))
-    assert len(cloud.vms()) == 20
-    assert len(ec2.asked("DescribeInstances")) == before + 1
+    for page, pages in ((None, 1), (7, 3)):
+        ec2.script(page=page)
+        assert sorted(vm.id for vm in cloud.vms()) == sorted(made)
+        assert len(ec2.asked("DescribeInstances")) == before + pages
+        before += pages
 
 
 # -- never twice, never unknown ----------------------------------------------------------------------------------------
@@ -387,58 +350,3 @@ def test_instances_of_another_scheduler_are_made_ours(ec2: Endpoint) -> None:
             "one: there is no instance 'i-0123456789abcdef0' to take over.",
         ]
     assert [(vm.uid, vm.id, vm.tags["user"]) for vm in cloud.vms()] == [("one-v1", made["InstanceId"], "alice")]
-
-
-# -- sections ----------------------------------------------------------------------------------------------------------
-
-SECTION = """[a]
-cloud_type: {kind}
-access_key_id: AKIA
-secret_access_key: s3cret
-memory: 1000
-vm_slots: 2
-regions: r1, r2
-security_group: default
-"""
-
-
-def settings_of(tmp_path: Path, kind: str, *lines: str) -> Settings:
-    path = tmp_path / "cloud_resources.conf"
-    path.write_text(SECTION.format(kind=kind) + "\n".join(lines))
-    (section,), _ = read_clouds(path, Global(), HostSize(1, 1, 1))
-    assert section.cloud.unusable is None
-    return ec2_settings.settings(section)
-
-
-@pytest.mark.parametrize(
-    ("kind", "lines", "expected"),
-    [
-        ("AmazonEC2", ["host: ec2.us-east-1.amazonaws.com"], "https://ec2.us-east-1.amazonaws.com"),
-        ("Eucalyptus", ["host: euca"], "http://euca:8773/services/Eucalyptus"),
-        ("OpenStack", ["host: nova", "secure_connection: true"], "https://nova:8773/services/Cloud"),
-        ("OpenNebula", ["host: one", "port: 4567"], "http://one:4567"),
-        ("AmazonEC2", ["host: http://127.0.0.1:5000/x"], "http://127.0.0.1:5000/x"),
-    ],
-)
-def test_endpoints_are_v1s_or_any_url(tmp_path: Path, kind: str, lines: list[str], expected: str) -> None:
-    found = settings_of(tmp_path, kind, *lines)
-    assert (found.endpoint, found.region, found.access_key, found.secret_key) == (expected, "r1", "AKIA", "s3cret")
-    assert found.spot == (kind in ("AmazonEC2", "Eucalyptus"))
-    assert "s3cret" not in repr(found)
-
-
-@pytest.mark.parametrize(
-    ("line", "problem"),
-    [
-        ("host: ftp://there", r"host = 'ftp://there': it must be a host name, or a URL that begins with http"),
-        ("host: there\nsecure_connection: perhaps", r"secure_connection = 'perhaps': it must be true or false\."),
-    ],
-)
-def test_a_wrong_endpoint_is_told_with_its_line(tmp_path: Path, line: str, problem: str) -> None:
-    with pytest.raises(ConfigError, match=problem):
-        settings_of(tmp_path, "AmazonEC2", line)
-
-
-def test_an_endpoint_that_is_none_is_told() -> None:
-    with pytest.raises(ConfigError, match="EC2 cannot be asked at http://a b"):
-        EC2Cloud("one", "inst", replace(SETTINGS, endpoint="http://a b"))

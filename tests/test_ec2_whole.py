@@ -66,6 +66,11 @@ def health(site: Site) -> dict[str, Any]:
     return found
 
 
+def settled(site: Site, ec2: Endpoint) -> bool:
+    """Whether there are three VMs, all of them up and known."""
+    return live(ec2) == away(site).keys() and list(away(site).values()) == ["Running"] * 3
+
+
 HELD_SECONDS = 4.0
 POINTS: dict[str, tuple[dict[str, Any], bool]] = {
     # what the endpoint does with the request, and whether the kill waits for the instances
@@ -88,33 +93,55 @@ def test_killed_in_mid_boot_there_is_one_vm_for_each_request_and_every_one_is_kn
     eventually(lambda: ec2.instances() if made else ec2.asked("RunInstances"), "the request is under way")
     killed(site, scheduler)
     scheduler = site.start()
-
-    def settled() -> bool:
-        return live(ec2) == away(site).keys() and list(away(site).values()) == ["Running"] * 3
-
-    eventually(settled, "three VMs, all known")
+    eventually(lambda: settled(site, ec2), "three VMs, all known")
     time.sleep(max(QUIET_SECONDS, HELD_SECONDS if not made else 0.0))
-    eventually(settled, "what came late is ended")
+    eventually(lambda: settled(site, ec2), "what came late is ended")
     asked = len(ec2.asked("RunInstances"))
     time.sleep(QUIET_SECONDS)
-    assert settled()
+    assert settled(site, ec2)
     assert len(ec2.asked("RunInstances")) == asked, "nothing is asked for any more"
     assert stopped(scheduler) == 0
     assert ec2.instances() == []
     assert "Traceback" not in site.log()
 
 
-def test_killed_in_mid_destroy_nothing_lives_on(site: Site, ec2: Endpoint) -> None:
+@pytest.mark.parametrize(
+    ("rule", "tokens"),
+    [({"after": 3 * HELD_SECONDS}, True), ({"twice": True}, False)],
+    ids=["after it was given up", "twice"],
+)
+def test_what_is_answered_too_late_or_done_twice_leaves_one_vm_for_each_request(
+    site: Site, ec2: Endpoint, rule: dict[str, Any], tokens: bool
+) -> None:
+    site.options = {**site.options, "CALL_TIMEOUT_SECONDS": "2"}
+    ec2.script({"action": "RunInstances", "times": 1, **rule}, tokens=tokens)
+    site.start()
+    site.submit("true", *AWAY, count=3)
+    eventually(lambda: len(ec2.instances()) >= 3, "it has taken effect")
+    eventually(lambda: settled(site, ec2), "three VMs, all known")
+    time.sleep(QUIET_SECONDS)
+    eventually(lambda: settled(site, ec2), "and no more")
+
+
+@pytest.mark.parametrize(
+    ("rule", "effective"),
+    [({"before": HELD_SECONDS, "error": "InternalError", "status": 500}, False), ({"after": HELD_SECONDS}, True)],
+    ids=["it never takes effect", "it has taken effect"],
+)
+def test_killed_in_mid_destroy_nothing_lives_on(
+    site: Site, ec2: Endpoint, rule: dict[str, Any], effective: bool
+) -> None:
     scheduler = site.start()
     site.submit("true", *AWAY, count=2)
     eventually(lambda: list(away(site).values()) == ["Running"] * 2)
     before = live(ec2)
-    ec2.script({"action": "TerminateInstances", "before": HELD_SECONDS, "error": "InternalError", "status": 500})
+    ec2.script({"action": "TerminateInstances", **rule})
     with ThreadPoolExecutor(1) as operator:
         operator.submit(site.run, "cloud_admin", "-k", "-c", "amazon", "-a")
         eventually(lambda: ec2.asked("TerminateInstances"), "it is being asked")
+        eventually(lambda: not effective or not live(ec2) & before, "it has been done")
         killed(site, scheduler)
-    assert live(ec2) >= before
+    assert effective or live(ec2) >= before
     ec2.script()
     site.start()
     eventually(lambda: not live(ec2) & before, "the verb is carried out")
@@ -170,6 +197,17 @@ def test_a_cloud_that_answers_with_500_or_not_at_all_costs_no_vm_and_nobody_else
     shown = health(site)
     assert shown["cause"] and shown["since"] and shown["next_try"] and shown["last_good"] < shown["since"]
     os.killpg(scheduler.pid, signal.SIGKILL)
+
+
+def test_credentials_that_end_soon_are_told_while_they_work(site: Site, ec2: Endpoint) -> None:
+    ends = time.strftime("%Y-%m-%dT%H:%M:00Z", time.gmtime(time.time() + 3 * 86400))
+    configure(site, ec2, "session_token = temporary", f"session_ends = {ends}")
+    site.start()
+    sentence = f"The credentials of cloud amazon end on {ends[:10]} {ends[11:16]} UTC."
+    eventually(lambda: sentence in site.said("cloud_status", "-d"), "it is among the problems")
+    assert sentence in site.log()
+    (shown,) = [each for each in site.get("/cloud/health.json")["clouds"] if each["name"] == "amazon"]
+    assert (shown["state"], shown["cause"]) == ("ok", "")
 
 
 def test_refused_credentials_are_reported_once_and_tried_when_somebody_enables(site: Site, ec2: Endpoint) -> None:

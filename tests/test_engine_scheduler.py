@@ -291,3 +291,14 @@ def test_cloud_whose_adapter_cannot_be_made_is_listed_with_the_reason(site: Site
         site.resources.write_text(broken.replace(" {nonsense}", ""))
         assert site.ask(Aspect.RECONFIG)[0] == "done"
         assert (site.clouds()["den"].unusable, site.clouds()["den"].enabled) == (None, True)
+
+
+def test_cloud_of_a_kind_without_an_adapter_is_listed_and_cannot_be_enabled(site: Site) -> None:
+    site.resources.write_text(
+        "[den]\ncloud_type: StratusLab\ncontextualization: c\nhost: h\nvm_slots: 1\nenabled: yes\n"
+    )
+    with site.running(simulate=False):
+        assert (site.clouds()["den"].enabled, site.clouds()["den"].vm_slots) == (False, 1)
+        state, detail = site.ended(verbs.wish_enabled(site.store, BY, "den", True))
+        assert state == "failed"
+        assert "cloud_type StratusLab has no adapter; available are amazonec2, " in detail["error"]

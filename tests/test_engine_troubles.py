@@ -15,7 +15,7 @@ from cloudsched.engine.inventory import record_inventory
 from cloudsched.errors import CloudError, CredentialRefused, Outage, Transient
 from cloudsched.model.clouds import BootOutcome, BootRequest, DestroyOutcome, ObservedVM
 from cloudsched.model.jobs import JobStatus
-from cloudsched.model.troubles import CloudCall, TroubleKind, state
+from cloudsched.model.troubles import CloudCall, Trouble, TroubleKind, state
 from cloudsched.store import Store, verbs, wishes
 
 BY = wishes.By("tester")
@@ -178,3 +178,21 @@ def test_boots_that_fail_in_a_row_are_tried_less_and_less(world: World) -> None:
     assert 4 <= trouble.next_try - time.time() <= 10
     listed(built, cloud)
     assert shown(world) == "backing-off", "that listings work says nothing about boots"
+
+
+def test_clouds_that_fail_together_are_not_tried_again_together(world: World) -> None:
+    names = ("mouse", "rat", "cheetah", "eagle")
+    for name in names:
+        world.cloud(name, adapter=FakeCloud(name, script=Script(boot_failures=(Transient("busy"),) * 9)))
+    built = world.build()
+    for name in names:
+        world.submit(1, f'+TargetClouds = "{name}"')
+    found = built.until(lambda: all_troubles(world, names))
+    pauses = [trouble.next_try - trouble.since for trouble in found]
+    assert len({round(pause, 3) for pause in pauses}) > 1 and min(pauses) >= 5.0
+
+
+def all_troubles(world: World, names: Sequence[str]) -> list[Trouble]:
+    """The trouble of each cloud, once each has one."""
+    found = [trouble for name in names if (trouble := world.find_cloud(name).trouble)]
+    return found if len(found) == len(names) else []

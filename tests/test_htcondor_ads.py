@@ -68,6 +68,7 @@ def test_every_attribute_of_v1_is_read() -> None:
         targetclouds='"a", b', vmsecuritygroup="g1, g2", vmkeyname="key", vmlocation="here", vmimageid="i-1",
         vmimageproxyfile="/p", csmyproxyserver="my.host", csmyproxyserverport=7513, csmyproxycredsname="creds",
         csmyproxyrenewaltime=24, x509userproxy="/tmp/x509", x509userproxysubject="/CN=a", submit_x509userproxy="/tmp/o",
+        vmuserdata="http://h/a, https://h/b", vmamiconfig="/c.yaml, http://h/s:x-shellscript", vminjectca="FALSE",
     )  # fmt: skip
     shape = job.shape
     assert job.problem == ""
@@ -81,6 +82,8 @@ def test_every_attribute_of_v1_is_read() -> None:
     )
     assert (shape.target_clouds, shape.req_security_group, shape.key_name) == (("a", "b"), ("g1", "g2"), "key")
     assert (shape.location, shape.req_image_id, shape.vmimage_proxy_file) == ("here", "i-1", "/p")
+    assert (shape.user_data, shape.inject_ca) == (("http://h/a", "https://h/b"), False)
+    assert shape.ami_config == ("/c.yaml", "http://h/s:x-shellscript")
     assert (job.myproxy_server, job.myproxy_server_port, job.myproxy_creds_name) == ("my.host", "7513", "creds")
     assert (job.proxy_renew_time, job.x509userproxy, job.x509userproxysubject) == ("24", "/tmp/x509", "/CN=a")
     assert job.original_x509userproxy == "/tmp/o"

@@ -21,6 +21,7 @@ from cloudsched.info import create_app
 from cloudsched.info.picture import MOST_ASKED
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import Job, Shape
+from cloudsched.model.troubles import CloudCall, Trouble, TroubleKind
 from cloudsched.model.vms import VM
 from cloudsched.store import Store, clouds, jobs, verbs, vms, wishes
 
@@ -62,6 +63,33 @@ def served(tmp_path: Path) -> Iterator[tuple[Client, Store]]:
 @pytest.fixture
 def client(served: tuple[Client, Store]) -> Client:
     return served[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "next_try"),
+    [
+        (TroubleKind.QUOTA, "full", 1_800_000_060),
+        (TroubleKind.TRANSIENT, "backing-off", 1_800_000_060),
+        (TroubleKind.OUTAGE, "out", 1_800_000_060),
+        (TroubleKind.CREDENTIAL, "refused", None),
+    ],
+)
+def test_trouble_of_a_cloud_is_shown_with_cause_since_next_try_and_last_good(
+    served: tuple[Client, Store], kind: TroubleKind, state: str, next_try: int | None
+) -> None:
+    client, store = served
+    times = {"since": 1_800_000_000, "next_try": next_try, "last_good": 1_799_999_940}
+    with store.writing() as writing:
+        trouble = Trouble(kind, CloudCall.LISTING, "It says no.", failures=2, **times)
+        clouds.record_fields(writing, "mouse", {"trouble": trouble})
+        writing.touch("wishes")
+    expected = {"state": state, "cause": "It says no.", "failures": 2, **times}
+    (shown,) = [each for each in client.get("/cloud/health.json").json["clouds"] if each["name"] == "mouse"]
+    assert shown == {"name": "mouse", "enforced": None, **expected}
+    assert client.get("/clusters/mouse.json").json["health"] == expected
+    at = "2027-01-15T08:01:00Z" if next_try else "-"
+    row = f"mouse           {state:<12} 2027-01-15T08:00:00Z {at:<20} 2027-01-15T07:59:00Z It says no."
+    assert row in client.get("/cloud/health").text.splitlines()
 
 
 @pytest.mark.parametrize("url", BOTH_FORMS)

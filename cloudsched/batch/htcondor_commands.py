@@ -33,6 +33,14 @@ _BOOLEANS = {"true": True, "false": False}
 _UNDEFINED = frozenset({"undefined", "error"})
 _CLUSTER = re.compile(r"^(\d+)\.(\d+) - \d+\.(\d+)", re.MULTILINE)
 _SENTENCE_BYTES = 2000
+_LEVELS = ("ADVERTISE_STARTD", "READ")
+_SUCCEEDED = re.compile(r" succeeded as (\S+) to ")
+_ADVICE = (
+    (re.compile(r"find address for schedd (?!\(null\))"), "set condor_schedd to one that the collector knows"),
+    (re.compile(r"Failed to connect"), "check condor_collector and the network"),
+    (re.compile(r"Failed to authenticate"), "check the token in condor_token_directory and the pool's ALLOW_READ"),
+)
+"""What to change where a command's words tell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,7 @@ class CommandLines:
     status: Sequence[str]
     status_masters: Sequence[str]
     drain: Sequence[str]
+    ping: Sequence[str]
     off: Sequence[str]
     on: Sequence[str]
     advertise: Sequence[str]
@@ -65,7 +74,10 @@ class Commands:
 
     def jobs(self, each: Callable[[Ad], None], constraint: str = "true") -> None:
         only = [] if constraint == "true" else ["-constraint", constraint]
-        self._ads([*self._lines.query, *only], JOB_ATTRIBUTES, each)
+        try:
+            self._ads([*self._lines.query, *only], JOB_ATTRIBUTES, each)
+        except _Failed as ex:
+            raise self._fault_of_collector() or ex from None
 
     def size(self) -> tuple[int, int] | None:
         return None
@@ -128,7 +140,19 @@ class Commands:
         self._told(self._lines.on, str(master.get("masteripaddr") or master.get("myaddress", "")), "startd", token)
 
     def allowed(self, token: str) -> tuple[str, str] | None:
-        return None
+        if self._lines.remote:  # the token is here, and the command would run there
+            return None
+        self._run([*self._lines.status_masters, "-constraint", "false"])
+        with self._identity(token) as environment:
+            for level in _LEVELS:
+                try:
+                    said = self._run([*self._lines.ping, "-type", "collector", level], environment=environment)
+                except _Failed:
+                    continue
+                except BatchError:
+                    return None
+                return level, "".join(_SUCCEEDED.findall(said)[:1])
+        return "", ""
 
     def invalidate(self, constraint: str) -> None:
         for target, verb in (("Machine", "INVALIDATE_STARTD_ADS"), ("DaemonMaster", "INVALIDATE_MASTER_ADS")):
@@ -171,6 +195,14 @@ class Commands:
             path.write_text(token + "\n", "ascii")
             names = ("_CONDOR_SEC_TOKEN_DIRECTORY", "_CONDOR_SEC_TOKEN_SYSTEM_DIRECTORY")
             yield self._environment | dict.fromkeys(names, directory)
+
+    def _fault_of_collector(self) -> BatchError | None:
+        """Why the collector does not answer us, which condor_q blames on the schedd; None where it does."""
+        try:
+            self._run([*self._lines.status_masters, "-constraint", "false"])
+        except BatchError as ex:
+            return ex if isinstance(ex, _Failed) else None
+        return None
 
     def _listed(self, command: Sequence[str], wanted: Iterable[str]) -> list[Ad]:
         found: list[Ad] = []
@@ -223,8 +255,11 @@ class Commands:
         if done.returncode:
             output.seek(0)
             said = (done.stderr or output.read(_SENTENCE_BYTES)).decode("utf-8", "replace")
-            sentence = " ".join(said.split())[:_SENTENCE_BYTES] or "it said nothing"
-            raise BatchError(f"{command[0]} failed with status {done.returncode}: {sentence}")
+            raise _Failed(f"{command[0]} failed with status {done.returncode}: {_sentence(said)}")
+
+
+class _Failed(BatchError):
+    """A command ran and says that it has failed."""
 
 
 def read_ads(lines: Iterable[str], wanted: Iterable[str]) -> Iterator[Ad]:
@@ -278,6 +313,13 @@ def _submit_refusal(text: str, owner: str) -> str:
             f"impersonate users by QUEUE_SUPER_USER_MAY_IMPERSONATE ({text})."
         )
     return f"HTCondor refuses the description: {text}"
+
+
+def _sentence(said: str) -> str:
+    """What a command said, without HTCondor's guesses at the reason, and what to change where that is known."""
+    text = " ".join(said.partition("Extra Info:")[0].split()).removeprefix("Error: ")[:_SENTENCE_BYTES]
+    advice = next((advice for words, advice in _ADVICE if words.search(text)), "")
+    return f"{text.rstrip('.')}: {advice}." if advice else text or "it said nothing"
 
 
 def _not_run(program: str, ex: OSError) -> str:

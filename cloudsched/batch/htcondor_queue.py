@@ -52,7 +52,10 @@ def find(jobs: Iterable[Job], name: str) -> Job | None:
 
 @dataclass(slots=True)
 class _Told:
-    """What was told: a digest of each job by id, and the schedd's clock at the last reading."""
+    """What was told: a digest of each job by id, and the schedd's clock at the last reading.
+
+    Only jobs tell that clock: `read_at` is 0 until there has been one.
+    """
 
     digests: dict[str, int] = field(default_factory=dict)
     read_at: int = 0
@@ -79,10 +82,10 @@ class QueueReader:
         with self._lock:
             first = self._told is None
             told = self._told or _Told(dict.fromkeys(self._known(), 0))
-            whole = first or self._clock() >= told.resync_at
+            whole = first or not told.read_at or self._clock() >= told.resync_at
             changed, gone = self._whole(told) if whole else self._changes(told)
             self._told = told
-            return JobDelta(tuple(changed), tuple(gone), first, told.read_at)
+            return JobDelta(tuple(changed), tuple(gone), first, told.read_at or int(self._clock()))
 
     def matching(self, constraint: str) -> list[Job]:
         """The jobs in the queue that meet a constraint."""
@@ -123,7 +126,7 @@ class QueueReader:
         reading.commit(told)
         for job_id in gone:
             del told.digests[job_id]
-        told.read_at = reading.server_time or told.read_at or int(self._clock())
+        told.read_at = reading.server_time or told.read_at
         told.resync_at = self._clock() + RESYNC_SECONDS
         return list(reading.changed.values()), gone
 

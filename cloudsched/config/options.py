@@ -209,6 +209,7 @@ class Global:
     condor_history_command: str = _new("condor_history -l", TEXT, "Tells how jobs ended, without the bindings.")
     condor_submit_command: str = _new("condor_submit", TEXT, "Submits jobs, without the bindings.")
     condor_drain_command: str = _new("condor_drain", TEXT, "Retires VMs before condor_off_command is tried.")
+    condor_ping_command: str = _new("condor_ping", TEXT, "Tries whether the tokens of VMs are accepted.")
     condor_rm_command: str = _new("condor_rm", TEXT, "Removes jobs, without the bindings.")
     admin_listen: str = _new("127.0.0.1", LISTEN, "Where the admin daemon listens.")
     info_listen: str = _new("127.0.0.1", LISTEN, "Where the info daemon listens.")

@@ -128,6 +128,7 @@ def _command_lines(settings: Global, central: str) -> CommandLines:
         status=shlex.split(settings.condor_status_command),
         status_masters=shlex.split(settings.condor_status_master_command),
         drain=shlex.split(settings.condor_drain_command),
+        ping=shlex.split(settings.condor_ping_command),
         off=shlex.split(settings.condor_off_command),
         on=shlex.split(settings.condor_on_command),
         advertise=shlex.split(settings.condor_advertise_command),

@@ -1,21 +1,24 @@
 """As much of the Network API as Nova asks for when servers have no network: `network.py PORT`.
 
-There are no networks and no ports, and one security group, `default`. What servers do with real networks cannot be
-tested against this.
+There are no networks and no ports, and two security groups, `default` and `web`. What servers do with real networks
+cannot be tested against this.
 """
 
 import json
 import sys
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlparse
+from urllib.parse import parse_qs, urlparse
 
-GROUP = {
-    "id": str(uuid.uuid5(uuid.NAMESPACE_DNS, "default")),
-    "name": "default",
-    "description": "",
-    "security_group_rules": [],
-}
+GROUPS = [
+    {
+        "id": str(uuid.uuid5(uuid.NAMESPACE_DNS, name)),
+        "name": name,
+        "description": "",
+        "security_group_rules": [],
+    }
+    for name in ("default", "web")
+]
 EMPTY = {"ports", "networks", "subnets", "floatingips", "extensions", "quotas", "routers", "agents"}
 
 
@@ -29,7 +32,8 @@ class Network(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer one question."""
-        parts = [part for part in urlparse(self.path).path.split("/") if part]
+        asked = urlparse(self.path)
+        parts, query = [part for part in asked.path.split("/") if part], parse_qs(asked.query)
         match parts:
             case []:
                 link = {"rel": "self", "href": f"http://127.0.0.1:{self.server.server_port}/v2.0/"}
@@ -37,9 +41,11 @@ class Network(BaseHTTPRequestHandler):
             case ["v2.0"]:
                 self._answer(200, {"resources": []})
             case ["v2.0", "security-groups"]:
-                self._answer(200, {"security_groups": [GROUP]})
-            case ["v2.0", "security-groups", _]:
-                self._answer(200, {"security_group": GROUP})
+                wanted = {each: query[each] for each in ("id", "name") if each in query}
+                found = [group for group in GROUPS if all(group[each] in wanted[each] for each in wanted)]
+                self._answer(200, {"security_groups": found})
+            case ["v2.0", "security-groups", name] if name in [group["id"] for group in GROUPS]:
+                self._answer(200, {"security_group": next(group for group in GROUPS if group["id"] == name)})
             case ["v2.0", kind] if kind in EMPTY:
                 self._answer(200, {kind: []})
             case _:

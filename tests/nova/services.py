@@ -21,7 +21,7 @@ import openstack
 from openstack.connection import Connection
 
 from tests.nova import settings
-from tests.nova.settings import DATABASES, PASSWORD, PROJECT, REGION, USER, USER_PASSWORD, Site
+from tests.nova.settings import DATABASES, PASSWORD, PROJECT, REGION, USER, USER_PASSWORD, ZONE, Site
 from tests.real.debs import absent
 
 HERE = Path(__file__).parent
@@ -78,6 +78,7 @@ class Services:
         self._wait_for("nova")
         eventually(self._has_host, "the compute node is in its cell")
         self.wait_ready(0.0)
+        self._make_zone()
         self._make_user()
 
     def stop_all(self) -> None:
@@ -155,6 +156,31 @@ class Services:
         """Limit what the user's project may have, e.g. `instances`; -1 is no limit."""
         api = self.connection()
         api.compute.update_quota_set(api.identity.find_project(PROJECT), **limits)
+
+    def add_region(self, name: str, **urls: str) -> None:
+        """Give the catalogue one more region, where some kinds of service are elsewhere than in the first."""
+        identity = self.connection().identity
+        identity.create_region(id=name)
+        for kind, _, url in _CATALOG:
+            (service,) = identity.services(type=kind)
+            place = urls.get(kind, url.format(**self.site.ports))
+            identity.create_endpoint(service_id=service.id, interface="public", url=place, region_id=name)
+
+    @contextmanager
+    def tokens_that_last(self, seconds: int) -> Iterator[None]:
+        """Have Keystone issue tokens that expire so soon while the block runs."""
+        usual = (self.site.directory / "etc" / "keystone.conf").read_text()
+        try:
+            self._restart_keystone(usual.replace("[token]\n", f"[token]\nexpiration = {seconds}\n"))
+            yield
+        finally:
+            self._restart_keystone(usual)
+
+    def _restart_keystone(self, configuration: str) -> None:
+        (self.site.directory / "etc" / "keystone.conf").write_text(configuration)
+        self.stop("keystone")
+        self.start("keystone")
+        self._wait_for("keystone")
 
     def wait_ready(self, since: float) -> None:
         """Wait until conductor, scheduler and compute node have reported after `since` (Unix seconds)."""
@@ -244,6 +270,11 @@ class Services:
                     url=url.format(**self.site.ports),
                     region_id=REGION,
                 )
+
+    def _make_zone(self) -> None:
+        """An availability zone with the compute node in it: a host can enter one while it has no servers."""
+        compute = self.connection().compute
+        compute.add_host_to_aggregate(compute.create_aggregate(name=ZONE, availability_zone=ZONE), "compute1")
 
     def _make_user(self) -> None:
         """An ordinary user with a project, an image and flavors: one that fits, one that no host has room for."""

@@ -9,6 +9,9 @@ from pathlib import Path
 PASSWORD = "labpass"
 USER, USER_PASSWORD, PROJECT = "operator", "operatorpass", "site"
 REGION = "RegionOne"
+ZONE = "lab"
+PAGE = 20
+"""The most servers that Nova lists at once."""
 DATABASES = ("keystone", "placement", "glance", "nova_api", "nova", "nova_cell0")
 
 
@@ -175,7 +178,7 @@ def _nova(site: Site) -> Sections:
         },
         "api_database": {"connection": site.database("nova_api")},
         "database": {"connection": site.database("nova")},
-        "api": {"auth_strategy": "keystone"},
+        "api": {"auth_strategy": "keystone", "max_limit": PAGE},
         # A token that was revoked must be refused soon, for the test of that.
         "keystone_authtoken": login | {"token_cache_time": 5},
         "placement": login,

@@ -15,6 +15,7 @@ from whole_bench import Site, a_site, eventually, stopped
 
 from cloudsched.model.vms import VM
 from cloudsched.store import Store, vms
+from tests.ec2_cloud import IMAGE, Endpoint, endpoint
 from tests.nova import gateway
 from tests.nova.gateway import Gateway, Moment
 from tests.nova.services import Services
@@ -54,6 +55,20 @@ ON_NOVA = (
     '+VMInstanceType = "small"',
     "+VMMem = 512",
 )
+
+
+ON_EC2 = (
+    '+TargetClouds = "amazon"',
+    '+VMType = "amazon"',
+    f'+VMAMI = "amazon:{IMAGE}"',
+    '+VMInstanceType = "t2.micro"',
+)
+
+
+@pytest.fixture
+def ec2() -> Iterator[Endpoint]:
+    with endpoint() as running:
+        yield running
 
 
 @pytest.fixture
@@ -102,26 +117,43 @@ def killed(site: Site) -> None:
 
 
 def test_vms_that_never_join_are_ended_with_a_reason_while_jobs_finish_elsewhere(
-    site: Site, nova_site: Services
+    site: Site, nova_site: Services, ec2: Endpoint
 ) -> None:
+    """Nova and EC2's API at once, and a local cloud beside them."""
+    with (site.home / "cloud_resources.conf").open("a") as file:
+        file.write(ec2.section("amazon"))
     site.options = {**site.options, "CONDOR_REGISTER_TIME_LIMIT": "1"}
     scheduler = site.start()
     site.submit("echo done >> runs", *ON_NOVA)
+    site.submit("echo done >> runs", *ON_EC2)
     site.submit("echo done >> runs", '+TargetClouds = "here"', count=2)
-    eventually(lambda: servers(nova_site), "a server is made", SECONDS)
+    eventually(lambda: servers(nova_site) and ec2.instances(), "a server and an instance are made", SECONDS)
     eventually(lambda: len(site.read("runs")) == 2, "the jobs of the other cloud finish", SECONDS)
-    first = eventually(lambda: known(site), "the state knows it")
-    eventually(lambda: "has not joined the batch system within 60 s" in site.log(), "it is given up", SECONDS)
-    eventually(lambda: not first.keys() & {each.name for each in servers(nova_site)}, "it is ended", SECONDS)
-    failures = eventually(lambda: site.get("/failures/vms.json")["vms"], "its failure is kept")
-    assert (failures[-1]["uid"], failures[-1]["cause"]) == (next(iter(first)), "unjoined")
-    assert failures[-1]["reason"] == "VM has not joined the batch system within 60 s."
-    assert failures[-1]["console"].startswith("FAKE CONSOLE OUTPUT")
-    assert site.get("/failures/image.json") == {"clouds": [{"name": "nova", "images": ["image"]}]}
+    first = eventually(lambda: known(site), "the state knows the server")
+    instances = {each["id"] for each in ec2.instances()}
+    failures = eventually(lambda: failed_on(site, "nova", "amazon"), "both are given up", SECONDS)
+    eventually(lambda: not first.keys() & {each.name for each in servers(nova_site)}, "one is ended", SECONDS)
+    eventually(lambda: not instances & {each["id"] for each in ec2.instances()}, "and the other", SECONDS)
+    assert failures["nova"]["uid"] in first and failures["amazon"]["id"] in instances
+    for failure in failures.values():
+        assert failure["cause"] == "unjoined"
+        assert failure["reason"] == "VM has not joined the batch system within 60 s."
+    assert failures["nova"]["console"].startswith("FAKE CONSOLE OUTPUT")
+    assert "Linux version" in failures["amazon"]["console"]
+    failing = {each["name"]: each["images"] for each in site.get("/failures/image.json")["clouds"]}
+    assert failing == {"nova": ["image"], "amazon": [IMAGE]}
     for job in [each for each, document in site.jobs().items() if document["job_status"] != 4]:
         assert site.ask("admin", "DELETE", f"/jobs/{job.replace('#', '%23')}")[0] == 200
     assert stopped(scheduler) == 0
     eventually(lambda: not servers(nova_site), "none is left at the cloud", SECONDS)
+    assert ec2.instances() == []
+
+
+def failed_on(site: Site, *clouds: str) -> dict[str, dict[str, Any]]:
+    """The first failure of a VM on each of these clouds, once there is one on each."""
+    newest_first = site.get("/failures/vms.json")["vms"]
+    found = {each["cloud"]: each for each in newest_first}
+    return found if found.keys() == set(clouds) else {}
 
 
 @pytest.mark.parametrize("moment", list(Moment))

@@ -272,6 +272,7 @@ def commands(pool: CondorPool, seconds: float = 30.0) -> Commands:
         status=["condor_status", "-l"],
         status_masters=["condor_status", "-master", "-l"],
         drain=["condor_drain"],
+        ping=["condor_ping"],
         off=[f"{pool.prefix}/usr/sbin/condor_off"],
         on=[f"{pool.prefix}/usr/sbin/condor_on"],
         advertise=[f"{pool.prefix}/usr/sbin/condor_advertise"],

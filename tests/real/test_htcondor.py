@@ -93,6 +93,25 @@ def test_an_edit_is_seen_by_the_whole_reading(pool: CondorPool) -> None:
         adapter.close()
 
 
+@pytest.mark.parametrize("ahead", [-86400, 86400], ids=["a day behind", "a day ahead"])
+def test_what_changed_is_told_by_the_schedds_clock(pool: CondorPool, ahead: int) -> None:
+    pool.clear()
+    adapter = HTCondorBatch(Bindings(pool.environment, 30.0), Settings(RULES), lambda: time.time() + ahead)
+    try:
+        assert adapter.jobs().complete, "the queue is empty, and tells no time"
+        first, second = submit(adapter, "queue 2")
+        assert len(adapter.jobs().changed) == 2
+        time.sleep(2)
+        assert adapter.jobs().changed == (), "what changed in the second of the last reading is past"
+        pool.run("condor_hold", first)
+        delta = adapter.jobs()
+        assert [(job.job_status, delta.complete) for job in delta.changed] == [(5, False)]
+        pool.run("condor_rm", second)
+        assert [job.job_status for job in adapter.jobs().changed if job.job_status != 5] == [3]
+    finally:
+        adapter.close()
+
+
 def test_a_stopped_schedd_costs_a_deadline_and_no_machine(pool: CondorPool, make: Make) -> None:
     adapter = make(Bindings(pool.environment, 2.0))
     submit(adapter)
@@ -156,6 +175,38 @@ def test_absent_commands_are_one_sentence(pool: CondorPool, make: Make) -> None:
     way._lines = replace(way._lines, query=["condor_q_is_not_here"])
     with pytest.raises(BatchError, match="condor_q_is_not_here is not here, and neither are the bindings: pip install"):
         make(way).jobs()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"_CONDOR_SCHEDD_HOST": "nobody@lab.test"},
+            "condor_q failed with status 1: Can't find address for schedd nobody@lab.test: set condor_schedd to one "
+            "that the collector knows.",
+        ),
+        (
+            {"_CONDOR_COLLECTOR_HOST": "127.0.0.1:1"},
+            "condor_status failed with status 1: communication error CEDAR:6001:Failed to connect to <127.0.0.1:1>: "
+            "check condor_collector and the network.",
+        ),
+        (
+            dict.fromkeys(("_CONDOR_SEC_TOKEN_DIRECTORY", "_CONDOR_SEC_TOKEN_SYSTEM_DIRECTORY"), "/nowhere"),
+            "condor_status failed with status 1: communication error AUTHENTICATE:1003:Failed to authenticate with any "
+            "method AUTHENTICATE:1004:Failed to authenticate using IDTOKENS: check the token in condor_token_directory "
+            "and the pool's ALLOW_READ.",
+        ),
+    ],
+    ids=["schedd", "collector", "token"],
+)
+def test_what_is_wrong_is_one_sentence_by_commands_too(
+    pool: CondorPool, make: Make, changes: dict[str, str], sentence: str
+) -> None:
+    way = commands(pool)
+    way._environment.update(changes)
+    with pytest.raises(BatchError) as caught:
+        make(way).jobs()
+    assert str(caught.value) == sentence
 
 
 def test_commands_that_cannot_reach_the_schedd_never_mean_an_empty_queue(pool: CondorPool, make: Make) -> None:

@@ -255,17 +255,21 @@ def test_nobody_but_us_may_drain_a_vm(pool: CondorPool, make: Make, cloud: Local
     ],
     ids=["right", "none", "identity", "key", "domain", "unreadable"],
 )
+@pytest.mark.parametrize("by", ["bindings", "commands"])
 def test_why_no_vm_can_join_is_one_sentence(
-    pool: CondorPool, make: Make, changes: dict[str, Any], sentence: str
+    pool: CondorPool, make: Make, changes: dict[str, Any], sentence: str, by: str
 ) -> None:
-    adapter = make(**joining(pool) | changes)
+    adapter = make(commands(pool) if by == "commands" else None, **joining(pool) | changes)
     for _ in range(2):
         assert adapter.trouble() == sentence
         adapter.machines()
 
 
 def test_what_may_be_wrong_with_vms_tokens_is_not_guessed(pool: CondorPool, make: Make) -> None:
-    assert make(commands(pool), **joining(pool) | {"vm_identity": "vm"}).trouble() == ""
+    for changes in ({"remote": ("ssh", "central")}, {"ping": ("condor_ping_is_not_here",)}):
+        way = commands(pool)
+        way._lines = replace(way._lines, **changes)
+        assert make(way, **joining(pool) | {"vm_identity": "vm"}).trouble() == ""
     unreachable = Bindings(pool.environment | {"_CONDOR_COLLECTOR_HOST": "127.0.0.1:1"}, 15.0)
     with pytest.raises(BatchError, match="The collector 127.0.0.1:1 does not answer"):
         make(unreachable, **joining(pool)).trouble()

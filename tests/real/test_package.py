@@ -151,6 +151,27 @@ def test_only_five_dependencies_come_along(installed: Installed) -> None:
     assert names - {"pip", "setuptools"} - THEIRS == RUNTIME | {"cloudsched"}
 
 
+BARE = """from cloudsched.clouds import load
+from cloudsched.config.options import Global
+from cloudsched.engine.htcondor import way
+from cloudsched.errors import MissingExtra
+print(type(way(Global())).__name__)
+for kind in ("ec2", "openstack"):
+    try:
+        load(kind)
+    except MissingExtra as ex:
+        print(ex)
+"""
+
+
+def test_without_extras_htcondor_is_asked_by_commands_and_clouds_name_theirs(installed: Installed) -> None:
+    way, *clouds = run(installed.commands / "python", "-c", BARE, where=Path("/")).splitlines()
+    assert way == "Commands"
+    assert [sentence.partition(" needs ")[2] for sentence in clouds] == [
+        f"the extra {kind!r}: pip install 'cloudsched[{kind}]'." for kind in ("ec2", "openstack")
+    ]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_work_outside_the_checkout(installed: Installed, tmp_path: Path, command: str) -> None:
     assert "--config-file" in run(installed.commands / command, "--help", where=tmp_path)
