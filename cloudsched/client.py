@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
-import platform
 import socket
 import time
 import uuid
@@ -69,7 +68,7 @@ class Address:
 
     def is_this_machine(self) -> bool:
         """Whether only this machine can be meant: a socket, a loopback address, `localhost` or the node's name."""
-        if self.socket_path or self.host in ("localhost", platform.node()):
+        if self.socket_path or self.host in ("localhost", socket.gethostname()):
             return True
         try:
             return ipaddress.ip_address(self.host.strip("[]")).is_loopback

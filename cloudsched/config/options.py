@@ -87,9 +87,12 @@ _UNUSED = "v1 never used it."
 _LATER = "It is not available in this release."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Global:
-    """The `[global]` options. `database_url`, when not given, is SQLite in `state_dir`."""
+    """The `[global]` options. `database_url`, when not given, is SQLite in `state_dir`.
+
+    Nobody compares it or shows it as it is, and to make what would takes every command a while at its start.
+    """
 
     cloud_resource_config: Path | None = _honoured(None, PATH)
     condor_retrieval_method: str = _ignored("local", TEXT, "Only local ever worked.")
