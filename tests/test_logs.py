@@ -67,6 +67,15 @@ def test_access_line_has_actor_duration_and_request_id(lines: pytest.LogCaptureF
     assert "secret" not in lines.text
 
 
+@pytest.mark.parametrize(("logged", "told"), [("errors", ["404"]), ("all", ["200", "404"])])
+def test_access_log_tells_of_errors_or_of_all(lines: pytest.LogCaptureFixture, logged: str, told: list[str]) -> None:
+    app = Client(build({"/page": Page()}, everybody("GET /page"), logged))
+    for path in ("/page", "/nowhere"):
+        app.get(path)
+    found = [record.getMessage().split() for record in lines.records if record.name == "cloudscheduler.access"]
+    assert [status for _, _, _, status, *_ in found] == told
+
+
 def test_json_line_is_one_line_with_its_traceback() -> None:
     try:
         raise ValueError("a\nb ☃ \ud800")
