@@ -42,13 +42,13 @@ check: lint
 
 # The programs that tests of kind `real` speak to; without them those tests skip, which CI does not allow.
 PEERS := promtool pg_ctlcluster munin-node chromium mandoc zsh systemd-analyze systemd-sysusers \
-    qemu-system-x86_64 busybox cpio /boot/vmlinuz-*-cloud-amd64
+    qemu-system-x86_64 busybox cpio jq buildah mmdebstrap /boot/vmlinuz-*-cloud-amd64
 peers:
 	@command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || exit 0; \
 	for each in $(PEERS); do command -v $$each >/dev/null || [ -e $$each ] && continue; \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 	        prometheus postgresql munin-node chromium mandoc zsh systemd \
-	        qemu-system-x86 busybox-static cpio linux-image-cloud-amd64 >/dev/null || true; exit 0; done
+	        qemu-system-x86 busybox-static cpio jq buildah mmdebstrap linux-image-cloud-amd64 >/dev/null || true; exit 0; done
 
 test: lint peers
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not openstack"

@@ -339,12 +339,18 @@ def _announce(config: Config, urls: Mapping[str, str]) -> None:
         f"  info   {urls['info_server']}\n"
         f"  state  {config.global_.state_dir}\n"
         "Try, in another terminal:\n"
-        f"  {here / 'cloud_job'} submit contrib/examples/hello.sub\n"
+        f"  {here / 'cloud_job'} submit {_sample()}\n"
         f"  {here / 'cloud_status'} -m\n"
         f"  {here / 'cloud_status'} -q running\n"
         "Ctrl-C stops everything.",
         flush=True,
     )
+
+
+def _sample() -> Path:
+    """The first job of a new user: the checkout's where this is run in one, else what the installation brought."""
+    sample = Path("contrib", "examples", "hello.sub")
+    return sample if sample.exists() else Path(sys.prefix, "share", "cloudsched", "examples", sample.name)
 
 
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {

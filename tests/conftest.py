@@ -40,9 +40,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 ON_BOTH = re.compile(
-    r"test_(store|store_rows|store_verbs|queue|dump|engine|engine_\w+|embedded|boots|whole|health|metrics|status_page"
-    r"|admin_(clouds|jobs|limits|operations|previews|root|tokens|vms|waiting)|info|info_golden|info_listings|info_news"
-    r"|info_picture|clients_daemons|explain|journal|journal_pages|permissions|takeover|web_auth)"
+    r"test_(store|store_following|store_groups|store_rows|store_verbs|queue|quickexit|dump|engine|engine_\w+|embedded"
+    r"|boots|whole|whole_definitions|health|metrics|status_page|clients_daemons|explain|journal|journal_pages"
+    r"|admin_(clouds|definitions|jobs|limits|operations|previews|root|tokens|vms|waiting)"
+    r"|info|info_golden|info_listings|info_news|info_picture|permissions|takeover|web_auth)"
 )
 """Files whose tests run on SQLite and on PostgreSQL, but for those marked `sqlite`."""
 

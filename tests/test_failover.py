@@ -17,20 +17,19 @@ from pathlib import Path
 
 import databases
 import pytest
-from postgresql import Server, postgresql_server
-from scheduler_process import daemon
-from test_kill import (
-    RESOURCES,
-    SCRIPT,
+from kill_bench import (
     SETTLE_SECONDS,
     Killer,
     Load,
+    a_killed_site,
     check_acknowledged,
     check_runs,
     seen,
     settle,
     workers,
 )
+from postgresql import Server, postgresql_server
+from scheduler_process import daemon
 from whole_bench import Site, a_site, eventually, stopped
 
 from cloudsched.errors import StateHeld, StateTakenOver, StateUnavailable
@@ -52,13 +51,7 @@ def _on_postgresql(postgresql: Server) -> Iterator[None]:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    with a_site(tmp_path / "home", LEASE_SECONDS="5", POLLING_ERROR_THRESHOLD="2") as made:
-        resources = made.home / "cloud_resources.conf"
-        resources.write_text(RESOURCES)
-        made.options = {**made.options, "CLOUD_RESOURCE_CONFIG": str(resources)}
-        script = made.home / "job.sh"
-        script.write_text(f"#!/bin/sh{SCRIPT}")
-        script.chmod(0o755)
+    with a_killed_site(tmp_path) as made:
         yield made
 
 

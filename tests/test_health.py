@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -165,6 +166,29 @@ def test_killed_engine_is_red_at_once_and_green_again_when_it_is_back(tmp_path: 
         assert "engine" in failed
         with scheduler(tmp_path, "--no-servers"):
             wait_for(lambda: requests.get(url, timeout=60).status_code == 200)
+
+
+def test_engine_that_can_read_no_cloud_is_blind(tmp_path: Path) -> None:
+    """It lives and works; nobody listens where its only cloud should be."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        clouds = tmp_path / "clouds.conf"
+        clouds.write_text(
+            f"[mouse]\ncloud_type = OpenStackNative\nauth_url = http://127.0.0.1:{taken.getsockname()[1]}/v3\n"
+            "regions = one\nusername = u\npassword = p\ntenant_name = t\nsecurity_group = s\nvm_slots = 1\n"
+        )
+        with (
+            scheduler(tmp_path, "--no-servers", cloud_resource_config=clouds),
+            daemon(tmp_path, "info_server") as url,
+        ):
+
+            def failed() -> set[str]:
+                answer = requests.get(f"{url}/health/ready.json", timeout=60)
+                found = {each["name"] for each in answer.json()["checks"] if each["status"] == FAILED}
+                assert answer.status_code == (503 if found else 200)
+                return found
+
+            wait_for(lambda: failed() == {"poll VMPoller:mouse"})
 
 
 def test_engine_records_when_each_source_was_read(tmp_path: Path) -> None:

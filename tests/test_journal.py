@@ -352,7 +352,8 @@ def test_a_clock_set_back_forgets_no_entry_in_between(fleet: Store) -> None:
     assert problems(fleet) == ["", ""]
 
 
-@pytest.mark.skipif(not shutil.which("jq"), reason="jq is not installed")
+@pytest.mark.real
+@pytest.mark.skipif(not shutil.which("jq"), reason="needs Debian's package jq")
 def test_the_documented_recipe_gives_the_hash(fleet: Store) -> None:
     verbs.wish_vm(fleet, replace(BY, reason='ü "quoted" \\ \n \U0001f42d'), "mouse", "i-1", Aspect.SHUTDOWN)
     with fleet.reading() as connection:

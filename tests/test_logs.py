@@ -12,13 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import databases
 import pytest
 import requests
 from scheduler_process import scheduler, wait_for
 from wsgi import Client, everybody
 
 from cloudsched import logs
-from cloudsched.store import Store
+from cloudsched.model.metrics import BOOTS
+from cloudsched.store import Store, jobs, tallies, verbs, vms, wishes
 from cloudsched.web.app import build
 from cloudsched.web.auth import Auth
 from cloudsched.web.keyring import Keyring
@@ -63,6 +65,15 @@ def test_access_line_has_actor_duration_and_request_id(lines: pytest.LogCaptureF
     assert second.getMessage().endswith(" ms mine-2")
     assert TOKEN not in lines.text
     assert "secret" not in lines.text
+
+
+@pytest.mark.parametrize(("logged", "told"), [("errors", ["404"]), ("all", ["200", "404"])])
+def test_access_log_tells_of_errors_or_of_all(lines: pytest.LogCaptureFixture, logged: str, told: list[str]) -> None:
+    app = Client(build({"/page": Page()}, everybody("GET /page"), logged))
+    for path in ("/page", "/nowhere"):
+        app.get(path)
+    found = [record.getMessage().split() for record in lines.records if record.name == "cloudscheduler.access"]
+    assert [status for _, _, _, status, *_ in found] == told
 
 
 def test_json_line_is_one_line_with_its_traceback() -> None:
@@ -124,6 +135,27 @@ def logged_now(directory: Path, url: str, process: str) -> bool:
     before = len(entries(path))
     requests.get(f"{url}/health/live", timeout=60)
     return len(entries(path)) > before
+
+
+def test_every_cycle_that_acts_is_one_line(tmp_path: Path) -> None:
+    with scheduler(tmp_path, "--no-servers"):
+        store = databases.open_store(tmp_path / "state")
+        verbs.wish_submit(store, wishes.By("me"), "root", "executable = /bin/true\nqueue 5\n", str(tmp_path))
+        path = tmp_path / "state" / "log" / "cloud_scheduler.log"
+
+        def told(word: str) -> list[int]:
+            line = rf" - INFO - \w+ - At index \d+: \d+ VMs, \d+ jobs waiting; .*\b{word} (\d+)\b.*\.$"
+            return [int(number) for number in re.findall(line, path.read_text(), re.MULTILINE)]
+
+        def is_over() -> bool:
+            with store.reading() as connection:
+                return {job.job_status for job in jobs.all_jobs(connection)} == {4} and not vms.all_vms(connection)
+
+        wait_for(is_over)
+        with store.reading() as connection:
+            booted = sum(value for key, value in tallies.all_tallies(connection).items() if key[0] == BOOTS)
+        wait_for(lambda: sum(told("retire")) > 0)
+        assert sum(told("boot")) == booted > 0
 
 
 def test_plain_lines_stay_v1s(tmp_path: Path) -> None:

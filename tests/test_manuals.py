@@ -166,8 +166,10 @@ def test_units_are_clean_and_hardened(tmp_path: Path, mark: str) -> None:
     verified = run("systemd-analyze", "verify", "--man=no", *sorted(tmp_path.glob("*.service")))
     ours = [line for line in verified.stderr.splitlines() if str(tmp_path) in line or "cloudsched" in line]
     assert ours == []
-    for unit in sorted(tmp_path.glob("cloudsched-*.service")):
-        checked = run("systemd-analyze", "security", "--offline=yes", "--threshold=30", unit)
+    for unit in sorted(tmp_path.glob("*.service")):
+        # Local VMs and their jobs live in the scheduler's own sandbox.
+        most = 50 if unit.name == "cloudsched.service" else 30
+        checked = run("systemd-analyze", "security", "--offline=yes", f"--threshold={most}", unit)
         assert checked.returncode == 0, checked.stdout[-400:]
 
 

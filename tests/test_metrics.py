@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import databases
@@ -25,6 +26,7 @@ from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM
 from cloudsched.policy.idleness import idle_cores
 from cloudsched.render import metrics
+from cloudsched.render.fleet import fleet
 from cloudsched.render.metrics import Facts
 from cloudsched.store import Store, clouds, history, tallies, verbs, vms, wishes
 from cloudsched.web.traffic import Traffic
@@ -133,7 +135,7 @@ def test_counters_of_gone_clouds_are_forgotten_by_readers_too(served: tuple[Clie
     assert 'cloud="gone"' not in client.get("/metrics").text
 
 
-def test_many_users_and_types_fold_into_other() -> None:
+def test_many_users_of_jobs_fold_into_other() -> None:
     jobs = {(1, f"user{n:03}"): 3 if n < 200 else 2 for n in range(400)} | {(2, "big"): 9}
     found = {each.name: each for each in metrics.state_families(Facts(index=1, jobs=jobs))}
     samples = found["cloudsched_jobs"].samples
@@ -141,6 +143,16 @@ def test_many_users_and_types_fold_into_other() -> None:
     assert len(users) == 51
     assert {"big", "other"} <= users
     assert sum(each.value for each in samples) == 1009
+
+
+@pytest.mark.parametrize(("label", "field"), [("user", "user"), ("vmtype", "vmtype"), ("state", "status")])
+def test_many_users_types_and_states_of_vms_fold_into_other(label: str, field: str) -> None:
+    many = [replace(VM(f"u{n}", "c"), **{field: f"name{n // 2:03}"}) for n in range(399)]
+    facts = Facts(index=1, fleet=fleet([Cloud("c", "local")], many))
+    (samples,) = [each.samples for each in metrics.state_families(facts) if each.name == "cloudsched_vms"]
+    counts = {each.labels[label]: each.value for each in samples}
+    limit = metrics.LIMITS[label]
+    assert counts == {f"name{n:03}": 2.0 for n in range(limit)} | {"other": 399.0 - 2 * limit}
 
 
 def test_distribution_is_cumulative_and_ends_at_infinity() -> None:

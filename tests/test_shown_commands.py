@@ -8,16 +8,19 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import requests
 
 from cloudsched.store import Store
 from tests.real.debs import absent
-from tests.whole_bench import Site, a_site, eventually
+from tests.whole_bench import Site, a_site, eventually, stopped
 
 ROOT = Path(__file__).parent.parent
 VENV = Path(sys.executable).parent.parent
@@ -44,6 +47,16 @@ FOR_EXAMPLE = {
     ),
 }
 """Names that are made when they are needed, as the pages have them, and what they are here."""
+
+UNPROMPTED = {
+    "make run": "test_make_run_starts_everything",
+    "make test": "this suite is it",
+    ".venv/bin/cloud_scheduler --no-servers": "test_a_supervisors_three_commands_run_side_by_side",
+    ".venv/bin/admin_server": "likewise",
+    ".venv/bin/info_server": "likewise",
+    "jq -jcS 'del(.hash, .chain, .outcome)' entry.json | sha256sum": "test_journal.py, on a real entry",
+}
+"""Commands that stand in a block without a prompt, and what runs them."""
 
 INSTEAD = {"systemctl enable --now": "systemctl enable"}
 
@@ -158,6 +171,57 @@ def _offline(command: str) -> str:
     for text, other in INSTEAD.items():
         command = command.replace(text, other)
     return command
+
+
+def unprompted(page: Path) -> list[str]:
+    """The lines of a page's blocks that begin as a command does, and have no prompt."""
+    blocks = re.findall(r"^ *```\n(.*?)^ *```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    lines = (re.split(r"\s{4,}# ", line)[0].strip() for block in blocks for line in block.splitlines())
+    return [line for line in lines if re.match(r"(\.venv/bin/|make |curl |jq |sudo |pip |systemctl )", line)]
+
+
+def test_every_command_without_a_prompt_is_run_somewhere() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    assert {command for page in pages for command in unprompted(page)} == set(UNPROMPTED)
+
+
+def test_make_run_starts_everything(site: Site) -> None:
+    command = ["make", "--no-print-directory", "-C", str(ROOT), "run", f"VENV={VENV}"]
+    with (site.home / "log").open("a") as log:
+        run = subprocess.Popen(
+            command, env=site.environment(), stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+        )
+    assert run.stdout
+    with run.stdout:
+        info = ""
+        for line in run.stdout:
+            if line.startswith("  info "):
+                info = line.split()[1]
+            if line.startswith("Ctrl-C"):
+                break
+        eventually(lambda: requests.get(f"{info}/health/ready", timeout=SECONDS).ok, "it is ready")
+        # A terminal's Ctrl-C is for make too, which waits for what it runs: it ends as that does, or by the signal.
+        assert stopped(run, signal.SIGINT) in (0, -signal.SIGINT)
+    assert "Stopped." in site.log()
+    assert site.processes() == {}
+
+
+def test_a_supervisors_three_commands_run_side_by_side(site: Site) -> None:
+    scheduler, *daemons = unprompted(ROOT / "docs" / "operations.md")
+    with ExitStack() as stack:
+        first = site.spawn(*scheduler.split()[1:])
+        eventually((site.state / "state.db").exists, "the state is made")
+        for command in daemons:
+            daemon = stack.enter_context(
+                subprocess.Popen(
+                    command.split(), cwd=site.home, env=site.environment(), stdout=subprocess.PIPE, text=True
+                )
+            )
+            stack.callback(daemon.terminate)
+            assert daemon.stdout
+            url = daemon.stdout.readline().strip().removeprefix("Listening on ")
+            eventually(lambda: requests.get(f"{url}/health/ready", timeout=SECONDS).ok, command)  # noqa: B023
+        assert stopped(first) == 0
 
 
 def test_what_is_not_run_is_shown_somewhere() -> None:

@@ -85,6 +85,17 @@ def test_no_update_is_lost(opened: Callable[[], Store]) -> None:
     assert stores[0].state().index == 61
 
 
+def test_a_statement_is_planned_for_its_own_keys_however_often_it_runs(opened: Callable[[], Store]) -> None:
+    """A plan for any keys would compare each row with every one of them."""
+    with opened().writing() as writing:
+        for turn in range(20):
+            limits.record_user_limits(writing, {f"user{turn}-{number}": 1 for number in range(50)})
+        plans = "SELECT sum(custom_plans), sum(generic_plans) FROM pg_prepared_statements"
+        plans += " WHERE cardinality(parameter_types) > 0"
+        custom, generic = writing.connection.exec_driver_sql(plans).one()
+    assert (custom > 20, generic) == (True, 0)
+
+
 def test_several_may_create_the_tables_together(opened: Callable[[], Store]) -> None:
     found: list[int] = []
     threads = [threading.Thread(target=lambda: found.append(opened().state().index)) for _ in range(4)]

@@ -152,8 +152,9 @@ def test_a_complete_report_forgets_the_others(store: Store) -> None:
         assert jobs.all_jobs(connection) == [known[1]]
 
 
-def test_tombstones_are_bounded_and_old_readers_are_told(store: Store) -> None:
-    names = [f"user{number}" for number in range(50_100)]
+def test_tombstones_are_bounded_and_old_readers_are_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloudsched.store.retention._TOMBSTONES", 1000)
+    names = [f"user{number}" for number in range(1100)]
     for known in (names, names[-1:], []):
         with store.writing() as writing:
             limits.record_user_limits(writing, dict.fromkeys(known, 1))

@@ -107,7 +107,7 @@ def test_request_id_of_the_client_is_kept_when_harmless() -> None:
     assert app.get("/x", headers={"X-Request-ID": "a b<script>"}).headers["X-Request-ID"] != "a b<script>"
 
 
-def test_access_log_shows_errors_or_all(caplog: pytest.LogCaptureFixture) -> None:
+def test_access_log_shows_errors_by_default(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "cloudscheduler.access")
     client(errors.Conflict("Busy.")).get("/x?token=hidden")
     assert [record.getMessage().split()[1:4] for record in caplog.records] == [["GET", "/x", "409"]]

@@ -20,8 +20,8 @@ from golden_state import load
 from info_app import open_store
 from scheduler_process import SECONDS, daemon, wait_for
 
-from cloudsched.model.metrics import BOOTS, observed
-from cloudsched.store import tallies
+from cloudsched.model.metrics import BOOTS, IDLE, observed
+from cloudsched.store import tallies, verbs, wishes
 
 SBIN = "/usr/sbin"
 PATH = f"{os.environ['PATH']}{os.pathsep}{SBIN}"
@@ -41,7 +41,9 @@ def info(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     load(store, time.time())
     with store.writing() as writing:
         added = [*observed("cloudsched_boot_seconds", 30, "mouse"), *observed("cloudsched_boot_seconds", 45, "mouse")]
-        tallies.add_tallies(writing, [((BOOTS, "mouse"), 7.0), *added])
+        added += [*observed("cloudsched_job_run_seconds", 60, "cheetah"), *observed("cloudsched_job_wait_seconds", 9)]
+        tallies.add_tallies(writing, [((BOOTS, "mouse"), 7.0), ((IDLE, "unjoined"), 90.0), *added])
+    verbs.wish_enabled(store, wishes.By("root"), "mouse", False)
     store.close()
     with daemon(home, "info_server") as url:
         yield url
@@ -118,8 +120,10 @@ COMPARED = [
     ("cloudsched_jobs_state", "cloudsched_jobs", "state"),
     ("cloudsched_jobs_user", "cloudsched_jobs", "user"),
     ("cloudsched_idle_cores", "cloudsched_idle_cores", "cause"),
+    ("cloudsched_wishes", "cloudsched_wishes_waiting", "aspect"),
     ("cloudsched_boots", "cloudsched_boots_total", "cloud"),
     ("cloudsched_boot_failures", "cloudsched_boot_failures_total", "class"),
+    ("cloudsched_idle_seconds", "cloudsched_idle_core_seconds_total", "cause"),
 ]
 
 
@@ -129,13 +133,15 @@ def test_munin_run_tells_the_figures_of_the_json(tmp_path: Path, info: str) -> N
     assert (fetch.returncode, fetch.stderr) == (0, "")
     named, told = labels(config.stdout), values(fetch.stdout)
     assert named.keys() == told.keys()
-    assert len({graph for graph, _ in named}) == GRAPHS - 1  # no verb waits
+    assert len({graph for graph, _ in named}) == GRAPHS
     for graph, metric, label in COMPARED:
         ours = {re.sub(r"[#\\\s]+", " ", name): value for name, value in figures(info, metric, label).items()}
         assert {named[key]: float(value) for key, value in told.items() if key[0] == graph} == ours, graph
     means = {named[key]: value for key, value in told.items() if key[0] == "cloudsched_boot_seconds"}
     assert means == {"mouse": "37.5", "cheetah": "U", "test/name?x y": "U"}
-    assert told["cloudsched_wait_seconds", "all"] == "U"
+    runs = {named[key]: value for key, value in told.items() if key[0] == "cloudsched_run_seconds"}
+    assert runs == {"mouse": "U", "cheetah": "60", "test/name?x y": "U", "unknown": "U"}
+    assert told["cloudsched_wait_seconds", "all"] == "9"
 
 
 def test_munin_run_config_is_what_munin_wants(tmp_path: Path, info: str) -> None:

@@ -179,7 +179,7 @@ def test_commands_work_outside_the_checkout(installed: Installed, tmp_path: Path
 
 @pytest.fixture
 def running(installed: Installed, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The installed scheduler, started elsewhere."""
+    """The installed scheduler, started elsewhere: its daemons' URLs, and the first command that it says to `try`."""
     process = subprocess.Popen(
         [installed.commands / "cloud_scheduler"],
         cwd=tmp_path,
@@ -192,6 +192,8 @@ def running(installed: Installed, tmp_path: Path) -> Iterator[dict[str, str]]:
     for line in process.stdout:
         if found := re.match(r"  (admin|info) +(\S+)", line):
             urls[found[1]] = found[2]
+        elif found := re.match(r"  (\S+cloud_job submit .+)", line):
+            urls["try"] = found[1]
         if line.startswith("Ctrl-C"):
             break
     yield urls
@@ -211,3 +213,7 @@ def test_installed_scheduler_runs_a_job(installed: Installed, running: dict[str,
         [installed.commands / "cloud_job", "submit", "job.sub"], cwd=tmp_path, env=variables, check=True, timeout=60
     )
     wait_for(lambda: (tmp_path / "said").exists() and (tmp_path / "said").read_text() == "hello\n")
+    tried = subprocess.run(
+        running["try"].split(), cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=SECONDS
+    )
+    assert (tried.stdout, tried.stderr) == ("3 job(s) submitted to cluster 2.\n", "")

@@ -87,7 +87,7 @@ def prometheus(home: Path, config: str) -> Iterator[str]:
 def answers(url: str) -> bool:
     try:
         return requests.get(url, timeout=5).ok
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 
@@ -115,6 +115,7 @@ def test_prometheus_reads_both_daemons_and_evaluates_every_rule_and_panel(tmp_pa
         wait_for(lambda: {r["metric"]["job"]: r["value"][1] for r in ask(url, "up")} == dict.fromkeys(JOBS, "1"))
         wait_for(lambda: ask(url, 'cloudsched_poll_age_seconds{poll="JobPoller"}'))
         wait_for(lambda: ask(url, "cloudsched_cloud_slots"))
+        wait_for(lambda: ask(url, "cloudsched_cycle_seconds"))
         groups = requests.get(f"{url}/api/v1/rules", timeout=SECONDS).json()["data"]["groups"]
         wait_for(lambda: all(rule["health"] == "ok" for rule in rules(url)))
         assert groups
