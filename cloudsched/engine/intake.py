@@ -24,7 +24,7 @@ log = logging.getLogger("cloudscheduler")
 
 _BEATS_SECONDS = 5.0
 _AT_ONCE = 10
-"""How many poll results go into one commit: who wishes something does not wait for all of a hundred clouds."""
+"""How many polls start in a turn, and how many results go into one commit: a wish waits for no hundred clouds."""
 
 _REST_OF_COMMITS = 2.0
 """How many times as long as a commit took no other is made for mere observations."""
@@ -48,9 +48,9 @@ class Intake:
     _rests_until: float = 0.0
 
     def start_polls(self) -> None:
-        """Start the polls that are due, unless older results still wait to be recorded."""
+        """Start some of the polls that are due, unless older results still wait to be recorded."""
         if not self._results:
-            self.polls.start_due()
+            self.polls.start_due(_AT_ONCE)
 
     def beat(self, name: str, interval: float, at: float) -> None:
         """Have a stage's heartbeat recorded with what comes in next."""

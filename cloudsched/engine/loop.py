@@ -6,6 +6,7 @@ by another process is acted on at once; every stage is supervised, so a mistake 
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -61,6 +62,9 @@ _NOTES_SECONDS = 10.0
 _REST_OF_PLANS = 4.0
 """How many times as long as a plan took no other is made for mere observations: wishes find the engine free."""
 
+_GARBAGE = (100_000, 20, 100)
+"""When Python looks for garbage: it would look through the whole fleet in memory, in vain, about once a second."""
+
 _QUIET = (Explain, Schedule, SetVM)
 
 
@@ -105,6 +109,7 @@ class Engine:
 
     def run(self, stop: threading.Event) -> None:
         """Cycle until `stop` is set. Raises StateTakenOver when another engine has taken over."""
+        gc.set_threshold(*_GARBAGE)
         while not stop.is_set():
             self.cycle()
             self._wake.wait(TICK_SECONDS)
@@ -208,6 +213,8 @@ class Engine:
             self._next_plan = 0.0
             self._wake.set()
             return
+        if self._has_wishes():
+            self._wake.set()
         now = self._planned_at = time.time()
         self._next_plan = now + settings.scheduler_interval
         self._next_observed = now + _REST_OF_PLANS * (now - began)
@@ -232,7 +239,11 @@ class Engine:
     def _is_urgent(self) -> bool:
         """Whether a wish has come that is not answered yet, and the last plan was made a short while ago."""
         lately = time.time() < self._planned_at + self._stages.config.global_.scheduler_interval
-        return lately and self._watch.wishes() > self._seen_wishes
+        return lately and self._has_wishes()
+
+    def _has_wishes(self) -> bool:
+        """Whether any have come that are not answered yet."""
+        return self._watch.wishes() > self._seen_wishes
 
     def _answer_wishes(self) -> bool:
         """Carry out the first stage of a plan by itself, for one may be cut off anywhere; true when wishes came."""

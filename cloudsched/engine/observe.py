@@ -131,7 +131,8 @@ class Observer:
         followed = listing.follow(known, result.value, now)
         if followed != listing.Followed():
             self.fleet.change([place])
-        vms.record_vms(writing, followed.vms)
+        before = {vm.uid: vm for vm in known} if followed.vms else {}
+        vms.record_changed(writing, ((before[vm.uid], vm) for vm in followed.vms))
         tallies.add_tallies(writing, _boot_tallies(known, followed.vms))
         if followed.gone:
             vms.record_departed(writing, followed.gone, now, LISTED_LATE_SECONDS)

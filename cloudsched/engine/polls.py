@@ -104,8 +104,8 @@ class Polls:
             self._hurried.put(name)
         self._wake()
 
-    def start_due(self) -> None:
-        """Start every poll that is due and not still running."""
+    def start_due(self, most: int | None = None) -> None:
+        """Start the polls that are due and not still running, or so many of them that have been due for longest."""
         now = time.time()
         while not self._hurried.empty():
             run = self._runs.get(self._hurried.get())
@@ -113,9 +113,15 @@ class Polls:
                 run.again = True
             elif run is not None and not run.failures:
                 run.due_at = min(run.due_at, _soonest(run, now))
-        for name, run in self._runs.items():
-            if run.due_at <= now and not run.answering and name not in self._suspended:
-                self._start(self._polls[name], run, now)
+        due = [
+            (name, run)
+            for name, run in self._runs.items()
+            if run.due_at <= now and not run.answering and name not in self._suspended
+        ]
+        if most is not None and len(due) > most:
+            due = sorted(due, key=lambda each: each[1].due_at)[:most]
+        for name, run in due:
+            self._start(self._polls[name], run, now)
 
     def results(self) -> list[PollResult]:
         """What came in since the last call, late answers left out; polls over their limit give an error."""

@@ -42,9 +42,9 @@ def is_busy(slots: Sequence[Machine]) -> bool:
     return any([each.state == "Claimed" for each in slots])
 
 
-def owner(machine: Machine) -> str:
-    """The user whose job holds the slot, empty when none is told."""
-    return machine.remote_owner.partition("@")[0]
+def owner(remote_owner: str) -> str:
+    """The user of a slot's RemoteOwner, empty when none is told."""
+    return remote_owner.partition("@")[0]
 
 
 def _uid(machine: Machine, known: Mapping[str, str]) -> str:

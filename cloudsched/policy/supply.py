@@ -114,11 +114,11 @@ class _Offer:
 
 def _offers(snapshot: Snapshot, groups: Iterable[JobGroup], slots: Slots) -> dict[str, _Offer]:
     usable = [vm for vm in snapshot.vms if takes_jobs(vm)]
-    usable.sort(key=lambda vm: (vm.status == "Running", vm.uid in slots, -vm.position))
     behind = _behind(snapshot, groups, slots)
     offers = {name: _Offer(started=max(0, -behind[name])) for name in {vm.uservmtype for vm in usable}}
     free = {vm.uid: left for vm in usable if (left := _free(vm, slots.get(vm.uid, ()))) > 0}
     with_room = [vm for vm in usable if vm.uid in free]
+    with_room.sort(key=lambda vm: (vm.status == "Running", vm.uid in slots, -vm.position))
     for vm in reversed(with_room):
         if vm.status == "Running" and behind[vm.uservmtype] > 0:
             hidden = min(free[vm.uid], behind[vm.uservmtype])
@@ -141,19 +141,24 @@ def _behind(snapshot: Snapshot, groups: Iterable[JobGroup], slots: Slots) -> Cou
     for group in groups:
         if group.job_status == JobStatus.RUNNING:
             behind[snapshot.shapes[group.shape].uservmtype] += group.jobs
-    vms = {vm.uid: vm for vm in snapshot.vms}
     claimed: Counter[tuple[str, str]] = Counter()
+    unclear: list[tuple[str, Machine]] = []
     for uid, machines in slots.items():
         for machine in machines:
             if is_claimed(machine):
-                claimed[_claimant(machine, vms.get(uid))] += 1
-    for (user, vmtype), count in claimed.items():
-        behind[f"{user}:{vmtype}"] -= count
+                if machine.remote_owner and machine.vmtype:
+                    claimed[machine.remote_owner, machine.vmtype] += 1
+                else:
+                    unclear.append((uid, machine))
+    for (remote_owner, vmtype), count in claimed.items():
+        behind[f"{owner(remote_owner)}:{vmtype}"] -= count
+    vms = {vm.uid: vm for vm in snapshot.vms} if unclear else {}
+    for uid, machine in unclear:
+        behind[_claimant(machine, vms.get(uid))] -= 1
     return behind
 
 
-def _claimant(machine: Machine, vm: VM | None) -> tuple[str, str]:
-    """The user whose job holds a slot, and the slot's VMType; what the slot does not tell is that of its VM."""
-    if vm is None:
-        return owner(machine), machine.vmtype
-    return owner(machine) or vm.user, machine.vmtype or vm.vmtype
+def _claimant(machine: Machine, vm: VM | None) -> str:
+    """Whose job holds a slot, as user:vmtype; what the slot does not tell is that of its VM."""
+    user, vmtype = owner(machine.remote_owner), machine.vmtype
+    return f"{user}:{vmtype}" if vm is None else f"{user or vm.user}:{vmtype or vm.vmtype}"

@@ -64,6 +64,14 @@ def to_row(value: Any) -> Row:
     return {each.name: getattr(value, each.name) for each in fields(value)}
 
 
+def difference(kind: Callable[..., T], before: T, after: T, key: str) -> Row:
+    """What changes of a row when a dataclass changes, with its key."""
+    names, _ = _names(kind)
+    return {
+        name: getattr(after, name) for name in names if name == key or getattr(after, name) != getattr(before, name)
+    }
+
+
 def from_row(kind: Callable[..., T], row: RowMapping | Mapping[str, Any]) -> T:
     """A row as a dataclass; JSON lists become tuples and objects records where the field is one."""
     names, made = _names(kind)
@@ -117,19 +125,25 @@ def save(writing: Writing, table: Table, rows: Iterable[Row], *, topic: str, new
     name = str(key_column(table).key)
     changed: list[Any] = []
     for part in chunks(rows):
-        found = _existing(writing.connection, table, [row[name] for row in part])
+        found = _existing(writing.connection, table, part)
         added = [row for row in part if row[name] not in found] if new else []
         differing = [row for row in part if row[name] in found and _differs(row, found[row[name]])]
         if added:
             # Only what is not there can have left a tombstone.
             _forget_tombstones(writing, topic, [row[name] for row in added])
             writing.connection.execute(insert(table), [{**row, "revision": writing.index} for row in added])
-        for columns, group in _by_columns(differing):
-            _update(writing, table, columns, group)
+        _update(writing, table, differing)
         changed += [row[name] for row in (*added, *differing)]
     if changed:
         writing.touch(topic)
     return changed
+
+
+def save_changed(writing: Writing, table: Table, rows: Sequence[Row], *, topic: str) -> None:
+    """Update rows of which the caller knows that they are there and how they differ."""
+    if rows:
+        _update(writing, table, rows)
+        writing.touch(topic)
 
 
 def save_existing(writing: Writing, table: Table, rows: Iterable[Row], *, topic: str) -> list[Any]:
@@ -180,18 +194,19 @@ def gone(connection: Connection, topic: str, since: int, until: int = _LATEST) -
     return list(connection.execute(_GONE, {"of": topic, "since": since, "until": until}).scalars())
 
 
-def _existing(connection: Connection, table: Table, keys: list[Any]) -> dict[Any, RowMapping]:
-    rows = connection.execute(_of_keys(table), {"keys": keys}).mappings()
-    column = key_column(table)
-    return {row[column]: row for row in rows}
+def _existing(connection: Connection, table: Table, part: Sequence[Row]) -> dict[Any, RowMapping]:
+    """What there is of some rows by their keys, in the columns that these have."""
+    column, names = key_column(table), frozenset(name for row in part for name in row)
+    keys = {"keys": [row[str(column.key)] for row in part]}
+    return {row[column]: row for row in connection.execute(_of_keys(table, names), keys).mappings()}
 
 
 # Statements are made once for each table: to make one takes as long as to run it for a few rows.
 
 
 @cache
-def _of_keys(table: Table) -> Select[Any]:
-    return select(table).where(key_column(table).in_(_keys()))
+def _of_keys(table: Table, names: frozenset[str]) -> Select[Any]:
+    return select(*(table.c[name] for name in sorted(names))).where(key_column(table).in_(_keys()))
 
 
 @cache
@@ -236,13 +251,14 @@ def _by_columns(rows: Iterable[Row]) -> Iterator[tuple[tuple[str, ...], list[Row
     yield from groups.items()
 
 
-def _update(writing: Writing, table: Table, columns: tuple[str, ...], group: list[Row]) -> None:
+def _update(writing: Writing, table: Table, rows: Iterable[Row]) -> None:
     name = str(key_column(table).key)
-    values = [
-        {"row_key": row[name], "revision": writing.index, **{each: row[each] for each in columns if each != name}}
-        for row in group
-    ]
-    writing.connection.execute(_updating(table), values)
+    for columns, group in _by_columns(rows):
+        values = [
+            {"row_key": row[name], "revision": writing.index, **{each: row[each] for each in columns if each != name}}
+            for row in group
+        ]
+        writing.connection.execute(_updating(table), values)
 
 
 def _forget_tombstones(writing: Writing, topic: str, keys: Iterable[Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -99,6 +99,12 @@ def next_position(connection: Connection) -> int:
 def record_vms(writing: Writing, vms: Sequence[VM]) -> None:
     """Insert VMs or update them whole."""
     rows.save(writing, tables.vms, [rows.to_row(vm) for vm in vms], topic="vms")
+
+
+def record_changed(writing: Writing, changes: Iterable[tuple[VM, VM]]) -> None:
+    """Update VMs that are on record just as the first of each two to what the second is."""
+    found = [rows.difference(VM, before, after, "uid") for before, after in changes]
+    rows.save_changed(writing, tables.vms, found, topic="vms")
 
 
 def record_fields(writing: Writing, changes: Sequence[Mapping[str, Any]]) -> None:
