@@ -103,3 +103,15 @@ def settling(made: Bench) -> Iterator[None]:
             stop.set()
             thread.join()
             watch.close()
+
+
+def put(client: Any, url: str, key: str = "", **given: str) -> Any:
+    """PUT a verb, under a key if one is given, and have the answer in JSON."""
+    headers = {**JSON, **({"Idempotency-Key": key} if key else {})}
+    return client.put(url, given, headers=headers)
+
+
+def settle(store: Store, operation: int, ending: Any) -> None:
+    """Have every target of an operation end in the same way."""
+    found = operations.read(store, operation)
+    operations.settle(store, [(each.wish.id, *ending) for each in found.targets])

@@ -1,4 +1,4 @@
-"""Waiting for what processes do, without a guess how long it takes them. Needs nothing but the standard library."""
+"""Waiting for what processes do, without a guess how long it takes them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from cloudsched import processes
 DEADLINE_SECONDS = 300.0
 
 
-def eventually(condition: Callable[[], Any], what: str = "") -> Any:
+def eventually(condition: Callable[[], Any], what: str = "", seconds: float = DEADLINE_SECONDS) -> Any:
     """Wait until a condition holds and return what it returned."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        found = condition()
-        if found:
+        if found := condition():
             return found
         time.sleep(0.02)
-    raise AssertionError(f"never came true: {what or condition}")
+    raise AssertionError(f"not within {seconds:g} s: {what or condition}")
 
 
 def pid_in(path: Path) -> int:

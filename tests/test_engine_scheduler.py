@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ from cloudsched.model.clouds import Cloud
 from cloudsched.model.jobs import JobStatus
 from cloudsched.model.wishes import Aspect, Operation
 from cloudsched.store import clouds, jobs, limits, operations, verbs, vms, wishes
+from tests.patience import eventually as eventually
 
 BY = wishes.By("tester")
-DEADLINE_SECONDS = 300.0
 CLOUDS = """[mouse]
 cloud_type: fake
 vm_slots: 3
@@ -96,15 +95,6 @@ class Site:
     def vms(self) -> int:
         with self.store.reading() as connection:
             return len(vms.all_vms(connection))
-
-
-def eventually(condition: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"never came true: {what}")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,20 +20,11 @@ import databases
 
 from cloudsched import processes
 from cloudsched.clouds import local_directory, local_limits
+from tests.patience import DEADLINE_SECONDS
+from tests.patience import eventually as eventually
 
 COMMANDS = Path(sys.executable).parent
-DEADLINE_SECONDS = 300.0
 _QUICK = {f"{name}_POLLER_INTERVAL": "1" for name in ("VM", "JOB", "MACHINE")}
-
-
-def eventually(condition: Callable[[], Any], what: str = "", seconds: float = DEADLINE_SECONDS) -> Any:
-    """Wait until a condition holds and return what it returned."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"never came true: {what or condition}")
 
 
 @dataclass

@@ -30,6 +30,7 @@ def prune_operations(writing: Writing, now: int, days: int) -> None:
     if found:
         writing.connection.execute(delete(wishes).where(wishes.c.operation.in_(found)))
         writing.connection.execute(delete(table).where(table.c.id.in_(found)))
+        writing.touch("wishes")
 
 
 def prune_engine(writing: Writing, now: int, days: int) -> list[str]:

@@ -162,6 +162,7 @@ def record(writing: Writing, by: By, verb: str, wants: Sequence[Want], about: En
     if by.terms.key:
         keys.record(writing, by.terms.key, number, by.at)
     asked = replace(no_target(by, verb), operation=number)
+    writing.touch("wishes")
     if not wants:
         journal.ADMIN.record(writing, [replace(about or asked, operation=number)])
         return operation
@@ -170,7 +171,6 @@ def record(writing: Writing, by: By, verb: str, wants: Sequence[Want], about: En
     _supersede(writing, made)
     entries = [replace(_entry(asked, want), wish=wish.id) for want, wish in zip(wants, made, strict=True)]
     journal.ADMIN.record(writing, entries)
-    writing.touch("wishes")
     return operation
 
 

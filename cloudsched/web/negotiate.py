@@ -34,16 +34,26 @@ def reply(req: Request, resp: Response, text: str, document: Any) -> None:
 
 
 def reply_tagged(req: Request, resp: Response, revision: int, text: str, document: Any) -> None:
-    """`reply` with an ETag: the state index at which what is shown last changed, and its form; 304 to who has it."""
-    tag = f"{revision}-json" if prefers_json(req) else str(revision)
+    """`reply` with an ETag, and 304 to who has it (see `is_known`)."""
+    if is_known(req, resp, revision, "-json" if prefers_json(req) else ""):
+        resp.append_header("Vary", "Accept")
+    else:
+        reply(req, resp, text, document)
+
+
+def is_known(req: Request, resp: Response, revision: int, mark: str = "") -> bool:
+    """Give an answer its ETag: the state index at which what it shows last changed, and a mark for one of two forms.
+
+    True where the client has that already: then it is told so, by 304.
+    """
+    tag = f"{revision}{mark}"
     resp.etag = tag
     resp.set_header("X-State-Index", str(revision))
     resp.set_header("Cache-Control", "no-cache")
-    if {tag, "*"}.isdisjoint(map(str, req.if_none_match or ())):
-        reply(req, resp, text, document)
-    else:
+    known = not {tag, "*"}.isdisjoint(map(str, req.if_none_match or ()))
+    if known:
         resp.status = 304
-        resp.append_header("Vary", "Accept")
+    return known
 
 
 def write_text(resp: Response, text: str) -> None:

@@ -14,7 +14,7 @@ from cloudsched.store.operation_pages import STATES, Asked, Filter
 from cloudsched.store.pages import Page
 from cloudsched.web import Request, Response, params
 from cloudsched.web.journal import PAGING, next_page
-from cloudsched.web.negotiate import reply, write_json
+from cloudsched.web.negotiate import is_known, reply_tagged, write_json
 from cloudsched.web.params import Parameter
 from cloudsched.web.times import moment
 
@@ -47,16 +47,17 @@ class Operations:
         self._store = store
 
     def on_get(self, req: Request, resp: Response) -> None:
-        """GET a page of operations, newest first: 200."""
+        """GET a page of operations, newest first: 200, or 304."""
         given = params.read(req, *FILTERS, *PAGING)
         limit, token = given.pop("limit", 100), given.pop("page_token", "")
+        revision = _revision(self._store)
         page = operation_pages.read(self._store, Asked(Filter(**given), limit, token))
         if page.token:
             resp.append_link(next_page(req, page.token), "next")
-        if (req.uri_template or "").endswith(".json"):
+        if not (req.uri_template or "").endswith(".json"):
+            reply_tagged(req, resp, revision, "".join(map(operation_line, page.rows)), page_document(page))
+        elif not is_known(req, resp, revision):
             write_json(resp, page_document(page))
-        else:
-            reply(req, resp, "".join(map(operation_line, page.rows)), page_document(page))
 
 
 class OneOperation:
@@ -66,14 +67,19 @@ class OneOperation:
         self._store = store
 
     def on_get(self, req: Request, resp: Response, operation: str) -> None:
-        """GET one operation, by its number or as NUMBER.json: 200, or 404."""
+        """GET one operation, by its number or as NUMBER.json: 200, 304, or 404."""
         params.read(req)
-        name = operation.removesuffix(".json")
+        name, revision = operation.removesuffix(".json"), _revision(self._store)
         found = operations.read(self._store, number(name))
-        if name != operation:
+        if name == operation:
+            reply_tagged(req, resp, revision, operation_text(found), operation_document(found))
+        elif not is_known(req, resp, revision):
             write_json(resp, operation_document(found))
-        else:
-            reply(req, resp, operation_text(found), operation_document(found))
+
+
+def _revision(store: Store) -> int:
+    """When operations last changed; read before they are, for a tag is never newer than what it is given with."""
+    return store.state().verbs
 
 
 def number(operation: str) -> int:

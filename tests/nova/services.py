@@ -12,20 +12,22 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import openstack
 from openstack.connection import Connection
 
+from tests import patience
 from tests.nova import settings
 from tests.nova.settings import DATABASES, PASSWORD, PROJECT, REGION, USER, USER_PASSWORD, ZONE, Site
 from tests.real.debs import absent
 
 HERE = Path(__file__).parent
-DEADLINE_SECONDS = 600.0
+eventually = partial(patience.eventually, seconds=600.0)
 _PORTS = ("keystone", "placement", "glance", "nova", "network", "mariadb", "rabbit", "rabbit-nodes", "epmd")
 _APIS = {
     "keystone": "keystone.wsgi.api",
@@ -39,16 +41,6 @@ _CATALOG = (
     ("compute", "nova", "http://127.0.0.1:{nova}/v2.1"),
     ("network", "network", "http://127.0.0.1:{network}"),
 )
-
-
-def eventually(condition: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
-    """Wait until a condition holds; return what it returned."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.2)
-    raise AssertionError(f"not within {seconds:g} s: {what}")
 
 
 class Services:

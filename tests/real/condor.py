@@ -16,11 +16,10 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cloudsched import processes
 from cloudsched.batch.htcondor_ads import VM_ATTRIBUTE
@@ -28,6 +27,7 @@ from cloudsched.batch.htcondor_commands import CommandLines, Commands
 from cloudsched.batch.htcondor_tokens import SigningKey
 from cloudsched.config.options import Global
 from cloudsched.engine.htcondor import environment
+from tests.patience import eventually as eventually
 from tests.real.debs import absent
 
 DOMAIN = "lab.test"
@@ -38,18 +38,6 @@ _DEBS = (
     "condor", "libc6", "libgcc-s1", "libstdc++6", "libgomp1", "libssl3t64", "libzstd1", "zlib1g", "libpcre2-8-0",
     "libuuid1", "patchelf",
 )  # fmt: skip
-_DEADLINE_SECONDS = 300.0
-
-
-def eventually(condition: Callable[[], Any], what: str, seconds: float = _DEADLINE_SECONDS) -> Any:
-    """Wait until a condition holds; return what it returned."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"not within {seconds:g} s: {what}")
 
 
 def installed() -> Path:
