@@ -151,6 +151,15 @@ class CondorPool:
         for process in self.daemons(name):
             processes.send(process, number)
 
+    @contextmanager
+    def without(self, name: str) -> Iterator[None]:
+        """Have a daemon stopped as long as the block lasts."""
+        self.signal(name, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal(name, signal.SIGCONT)
+
     def run(self, *command: str, check: bool = True, text: str = "") -> subprocess.CompletedProcess[str]:
         """Run one of HTCondor's commands as the administrator."""
         program = next(each for part in ("bin", "sbin") if (each := self.prefix / "usr" / part / command[0]).exists())
