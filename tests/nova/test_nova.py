@@ -34,7 +34,7 @@ def make(nova_site: Services) -> Iterator[Make]:
     """Adapters of one installation of this test's own; what they made is gone afterwards, and no quota is left."""
     installation = uuid.uuid4().hex
     made = []
-    eventually(lambda: unused(nova_site), "what other tests made is gone and counts no more", 300.0)
+    eventually(lambda: unused(nova_site), "what other tests made is gone and counts no more")
 
     def adapter(**options: Any) -> OpenStackCloud:
         made.append(OpenStackCloud("nova", installation, nova_site.login(**options)))
