@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from operator import attrgetter
 
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.failures import VMFailure
@@ -32,6 +33,7 @@ _VM_KEYS = (
     *("myproxy_server_port", "myproxy_renew_time", "x509userproxy_expiry_time", "force_retire", "failed_retire"),
 )
 _OUR_VM_KEYS = ("uid", "cloud", "retired", "released", "destroying", "reason", "requested_until")
+_VM_VALUES, _OUR_VM_VALUES = attrgetter(*_VM_KEYS), attrgetter(*_OUR_VM_KEYS)
 
 _CLOUD_KEYS = (
     *("name", "network_address", "cloud_type", "cpu_cores", "max_vm_mem", "enabled", "boot_timeout"),
@@ -67,9 +69,10 @@ def joined(**lists: Iterable[str]) -> str:
 
 def vm(each: VM) -> Document:
     """One VM: v1's 42 keys and ours (PARITY 3.1)."""
-    document: Document = {key: getattr(each, key) for key in _VM_KEYS}
+    document: Document = dict(zip(_VM_KEYS, _VM_VALUES(each), strict=True))
     document["job_run_times"] = each.job_run_times[-10:]
-    return document | {key: getattr(each, key) for key in _OUR_VM_KEYS}
+    document.update(zip(_OUR_VM_KEYS, _OUR_VM_VALUES(each), strict=True))
+    return document
 
 
 def encode_vm(each: VM) -> str:

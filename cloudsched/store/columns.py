@@ -9,6 +9,8 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, Dialect, Float, Index, Integer, MetaData, Table, Text
 from sqlalchemy.types import TypeDecorator
 
+_read = json.JSONDecoder().raw_decode
+
 
 class Json(TypeDecorator[Any]):
     """A JSON value as canonical text: equal values are equal strings, on every database."""
@@ -22,7 +24,8 @@ class Json(TypeDecorator[Any]):
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         if value == "[]":
             return []
-        return None if value is None else json.loads(value)
+        # What `process_bind_param` wrote has no white space around it, which json.loads looks for first.
+        return None if value is None else _read(value)[0]
 
 
 metadata = MetaData()
