@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -312,3 +313,17 @@ def test_the_database_is_plain_sqlite(store: Store) -> None:
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert connection.execute("SELECT schema_version FROM state").fetchone() == (tables.SCHEMA_VERSION,)
     connection.close()
+
+
+def test_a_vm_that_is_as_it_was_is_not_written_again(store: Store) -> None:
+    vm = VM("vm-1", "mouse", status="Error", errorcount=100)
+    with store.writing() as writing:
+        vms.record_vms(writing, [vm])
+    before = store.state()
+    with store.writing() as writing:
+        vms.record_changed(writing, [(vm, replace(vm))])
+    assert store.state() == before
+    with store.writing() as writing:
+        vms.record_changed(writing, [(vm, replace(vm, status="Running"))])
+    with store.reading() as connection:
+        assert (vms.all_vms(connection)[0].status, store.state().vms) == ("Running", before.index + 1)

@@ -103,8 +103,9 @@ def record_vms(writing: Writing, vms: Sequence[VM]) -> None:
 
 def record_changed(writing: Writing, changes: Iterable[tuple[VM, VM]]) -> None:
     """Update VMs that are on record just as the first of each two to what the second is."""
-    found = [rows.difference(VM, before, after, "uid") for before, after in changes]
-    rows.save_changed(writing, tables.vms, found, topic="vms")
+    found = (rows.difference(VM, before, after, "uid") for before, after in changes)
+    # A VM that differs in its key alone is as it was.
+    rows.save_changed(writing, tables.vms, [row for row in found if len(row) > 1], topic="vms")
 
 
 def record_fields(writing: Writing, changes: Sequence[Mapping[str, Any]]) -> None:
