@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cloudsched.clouds.ec2 import EC2Cloud
 from cloudsched.clouds.ec2_settings import Settings
 
@@ -79,3 +81,17 @@ def endpoint(arguments: Sequence[str] = ()) -> Iterator[Endpoint]:
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Endpoint]:
+    """One endpoint for all tests of a module."""
+    with endpoint() as found:
+        yield found
+
+
+@pytest.fixture
+def ec2(running: Endpoint) -> Endpoint:
+    """The endpoint with nothing on it."""
+    running.reset()
+    return running

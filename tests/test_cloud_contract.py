@@ -18,7 +18,9 @@ from cloudsched.errors import BadRequirement, CredentialRefused, Outage, QuotaEx
 from cloudsched.model.adapters import CloudAdapter
 from cloudsched.model.clouds import BootRequest, VMStatus
 from cloudsched.model.vms import VM
-from tests.ec2_cloud import Endpoint, endpoint
+from tests.ec2_cloud import Endpoint
+from tests.ec2_cloud import ec2 as ec2
+from tests.ec2_cloud import running as running
 from tests.nova.services import Services
 
 Make = Callable[[str], CloudAdapter]
@@ -26,18 +28,6 @@ Make = Callable[[str], CloudAdapter]
 
 def request(uid: str, image: str = "image") -> BootRequest:
     return BootRequest(uid, "Default-Image", "alice", "default", image=image, flavor="small", memory=512)
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Endpoint]:
-    with endpoint() as found:
-        yield found
-
-
-@pytest.fixture
-def ec2(running: Endpoint) -> Endpoint:
-    running.reset()
-    return running
 
 
 OPENSTACK = pytest.param("openstack", marks=[pytest.mark.openstack, pytest.mark.real])

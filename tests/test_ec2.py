@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -25,19 +24,9 @@ from cloudsched.model.clouds import BootOutcome, BootRequest, VMStatus
 from cloudsched.model.names import batch_of, name_in, unique_names
 from cloudsched.model.vms import VM
 from tests.batch_bench import eventually
-from tests.ec2_cloud import IMAGE, Endpoint, endpoint
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Endpoint]:
-    with endpoint() as found:
-        yield found
-
-
-@pytest.fixture
-def ec2(running: Endpoint) -> Endpoint:
-    running.reset()
-    return running
+from tests.ec2_cloud import IMAGE, Endpoint
+from tests.ec2_cloud import ec2 as ec2
+from tests.ec2_cloud import running as running
 
 
 def request(uid: str, **fields: Any) -> BootRequest:

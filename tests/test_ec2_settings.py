@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,19 +16,9 @@ from cloudsched.engine import adapters
 from cloudsched.errors import ConfigError
 from cloudsched.model.adapters import CloudAdapter, Expiring
 from cloudsched.model.clouds import BootRequest
-from tests.ec2_cloud import IMAGE, Endpoint, endpoint
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Endpoint]:
-    with endpoint() as found:
-        yield found
-
-
-@pytest.fixture
-def ec2(running: Endpoint) -> Endpoint:
-    running.reset()
-    return running
+from tests.ec2_cloud import IMAGE, Endpoint
+from tests.ec2_cloud import ec2 as ec2
+from tests.ec2_cloud import running as running
 
 
 def configured(tmp_path: Path, text: str) -> Mapping[str, CloudAdapter]:
