@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -49,6 +50,37 @@ def test_unchanged_state_is_current_until_it_is_time_to_look(store: Store) -> No
     clock.now += LOOK_SECONDS
     assert not glance.is_current()
     assert glance.row() == store.state()
+
+
+def test_one_caller_looks_while_the_others_go_on_by_the_pulse(store: Store) -> None:
+    _commit(store, 1)
+    clock = Clock()
+    glance = _trusted(store, clock)
+    for _ in range(3):
+        clock.now += LOOK_SECONDS
+        assert [glance.is_current() for _ in range(3)] == [False, True, True]
+    glance.row()
+    assert glance.is_current(), "not even what was found need be made use of first, for it is the same"
+    _commit(store, 2)
+    assert not glance.is_current()
+    glance.row()
+    assert not glance.is_current(), "here it must"
+
+
+@pytest.mark.parametrize("name", ["state.lock", "state.db"])
+def test_file_in_the_place_of_another_is_not_trusted_before_it_was_made_use_of(
+    store: Store, tmp_path: Path, name: str
+) -> None:
+    """Even where its pulse is at the same number."""
+    _commit(store, 1)
+    glance = _trusted(store, Clock())
+    path, copied = store.directory / name, tmp_path / "copied"
+    shutil.copy(path, copied)
+    copied.rename(path)
+    glance.row()
+    assert not glance.is_current()
+    glance.trust()
+    assert glance.is_current()
 
 
 def test_nothing_is_current_before_its_row_was_made_use_of(store: Store) -> None:

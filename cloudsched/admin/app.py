@@ -48,8 +48,7 @@ def create_app(store: Store, config: Config, waiting: Waiting | None = None) -> 
         **shared_routes("admin", store, settings, traffic),
     }
     entrance = gate("admin", store, settings)
-    # Nothing is answered from what is ready: the headers alone are wanted.
-    app = build(routes, entrance, settings.access_log, traffic, Reads(lambda _: None, Ages(store)))
+    app = build(routes, entrance, settings.access_log, traffic, Reads(Ages(store)))
     app.add_error_handler(Previewed, previews.told)
     app.add_error_handler(Unconfirmed, previews.demanded)
     return app

@@ -25,7 +25,8 @@ def create_app(store: Store, config: Config) -> WSGIApp:
     pictures = Pictures(store, seats=settings.wait_seats)
     entrance = gate("info", store, settings)
     routes = {**_routes(store, config, pictures), **shared_routes("info", store, settings, traffic)}
-    app = build(routes, entrance, settings.access_log, traffic, Reads(pictures.answer, Ages(store)))
+    reads = Reads(Ages(store), pictures.answer, pictures.answer_at_hand)
+    app = build(routes, entrance, settings.access_log, traffic, reads)
     app.stopping = pictures.news.close
     return app
 

@@ -300,10 +300,11 @@ class Pictures:
 
         Observations are no older than PUBLISH_SECONDS. Raises StateUnavailable.
         """
+        return self._at_hand() or self._looked()
+
+    def _at_hand(self) -> Picture | None:
         self._was_asked = True
-        if self._published is not None and self._glance.is_current():
-            return self._published
-        return self._looked()
+        return self._published if self._glance.is_current() else None
 
     def after(self, awaited: Awaited, topics: tuple[str, ...], has_left: Callable[[], bool]) -> Picture:
         """A picture in which one of the topics changed after an index, or the current one when waiting is over.
@@ -362,6 +363,11 @@ class Pictures:
             return self.current().answer(environ)
         except StateError:
             return None
+
+    def answer_at_hand(self, environ: Environ) -> Ready | None:
+        """The same where that takes no look at the database."""
+        picture = self._at_hand()
+        return None if picture is None else picture.answer(environ)
 
     def _fresh(self) -> Picture:
         with self._publishing:

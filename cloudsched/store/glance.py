@@ -13,12 +13,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import quote
 
+from cloudsched.errors import StateError
 from cloudsched.store import locks
 from cloudsched.store.connect import StateRow, Store, file_identity
 from cloudsched.store.failures import translated
 from cloudsched.store.pulse import Pulse
 
-LOOK_SECONDS = 0.001
+LOOK_SECONDS = 0.01
 
 _COLUMNS = ", ".join('"' + name + '"' for name in StateRow.__dataclass_fields__)
 _ROW = f"SELECT {_COLUMNS} FROM state"  # noqa: S608
@@ -38,20 +39,32 @@ class Glance:
         self._until = 0.0
 
     def is_current(self) -> bool:
-        """Whether the row that was last trusted is still the last commit, seen from the moment of this call."""
-        seen = self._seen
-        return bool(seen) and self._pulse.read() == seen and self._clock() < self._until
+        """Whether the row that was last trusted is still the last commit, seen from the moment of this call.
+
+        Every LOOK_SECONDS one caller is told that it is not, and looks; the others need not wait for that.
+        """
+        seen, now = self._seen, self._clock()
+        if not seen or self._pulse.read() != seen:
+            return False
+        if now < self._until:
+            return True
+        self._until = now + LOOK_SECONDS
+        return False
 
     def row(self) -> StateRow:
         """The state row as committed at some moment after this call. Raises StateUnavailable."""
         self._pending = b""
         if self._store.path is None:
             return self._store.state()
-        self._seen = b""
         self._until = self._clock() + LOOK_SECONDS
-        self._pulse.follow()
+        if self._pulse.follow():
+            self._seen = b""
         self._pending = self._pulse.read()
-        return self._looked()
+        try:
+            return self._looked()
+        except StateError:
+            self._seen = b""
+            raise
 
     def trust(self) -> None:
         """Let `is_current` speak of the row returned last, once its caller has made use of it."""
@@ -77,6 +90,7 @@ class Glance:
 
     def _connect(self, identity: tuple[int, int] | None) -> None:
         self._drop()
+        self._seen = b""
         uri = f"file:{quote(str(self._store.path))}?mode=ro"
         self._raw = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=1.0)
         self._identity = identity

@@ -50,14 +50,16 @@ class Pulse:
         found = self._map[:8] if self._map is not None else b""
         return b"" if found and found[_LOWEST] % 2 else found
 
-    def follow(self) -> None:
-        """Read the file that has the name now: another one may have taken its place."""
+    def follow(self) -> bool:
+        """Read the file that has the name now; whether another one has taken its place."""
         identity = None
         with suppress(OSError):
             status = self._path.stat()
             identity = (status.st_dev, status.st_ino) if status.st_size >= _NUMBER.size else None
-        if identity != self._identity:
+        is_another = identity != self._identity
+        if is_another:
             self._map, self._identity = self._opened(), identity
+        return is_another
 
     def _opened(self) -> mmap.mmap | None:
         with suppress(OSError, ValueError, StateUnavailable), locks.opened(self._path) as file:

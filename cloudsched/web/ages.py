@@ -14,6 +14,9 @@ from cloudsched.store.heartbeats import all_heartbeats
 
 REREAD_SECONDS = 0.5
 
+Told = Sequence[tuple[str, str]]
+"""Headers: names and values."""
+
 
 class Ages:
     """Reads the dates of polls and heartbeats, at most every REREAD_SECONDS; call it for each answer."""
@@ -24,9 +27,9 @@ class Ages:
         self._store, self._now, self._clock = store, now, clock
         self._lock = threading.Lock()
         self._until = float("-inf")
-        self._headers: Sequence[tuple[str, str]] = ()
+        self._headers: Told = ()
 
-    def __call__(self) -> Sequence[tuple[str, str]]:
+    def __call__(self) -> Told:
         """The headers; none while the state cannot be read."""
         if self._clock() >= self._until:
             with self._lock:
@@ -35,7 +38,11 @@ class Ages:
                     self._until = self._clock() + REREAD_SECONDS
         return self._headers
 
-    def _read(self) -> Sequence[tuple[str, str]]:
+    def at_hand(self) -> Told | None:
+        """The headers, or None when they are to be read again."""
+        return self._headers if self._clock() < self._until else None
+
+    def _read(self) -> Told:
         with suppress(StateError), self._store.reading() as connection:
             found = ages.readings(all_heartbeats(connection), polls.all_polls(connection))
             return ages.headers(found, self._now())

@@ -13,6 +13,7 @@ from cloudsched.config.options import Global
 from cloudsched.model.access import Role
 from cloudsched.store import Store
 from cloudsched.web import contract, errors, health, journal, operations, process_metrics
+from cloudsched.web.ages import Told
 from cloudsched.web.auth import Auth, Limits, Trust
 from cloudsched.web.guard import Pauses
 from cloudsched.web.keyring import Keyring
@@ -20,13 +21,16 @@ from cloudsched.web.log import NO_SNIFFING, RequestLog, request_id
 from cloudsched.web.negotiate import TEXT
 from cloudsched.web.notes import Notes
 from cloudsched.web.permissions import Permissions
-from cloudsched.web.ready import Reads
+from cloudsched.web.ready import Answer, Environ, Lookup, Reads
 from cloudsched.web.routing import RawRouter
 from cloudsched.web.throttle import Rate, plain_address
 from cloudsched.web.token_file import read_token
 from cloudsched.web.traffic import Traffic
 
 StartResponse = Callable[..., Any]
+
+_ANSWER = "cloudsched.answer"
+"""Where the environment has an answer that was found before the application was called."""
 
 
 class WSGIApp(falcon.App[falcon.Request, falcon.Response]):
@@ -43,22 +47,37 @@ class WSGIApp(falcon.App[falcon.Request, falcon.Response]):
 
     def __call__(self, env: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
+        answer = env.get(_ANSWER)
+        if answer is None and self.reads is not None:
+            answer = self._answer(env, self.reads.ready, self.reads.ages)
+        if answer is None:
+            return super().__call__(env, start_response)
+        start_response(answer.status, answer.headers)
+        return [answer.body] if answer.body else []
+
+    def is_at_hand(self, env: dict[str, Any]) -> bool:
+        """Whether a request is answered without waiting for anything; then its environment has the answer."""
+        if self.reads is None:
+            return False
+        answer = env[_ANSWER] = self._answer(env, self.reads.at_hand, self.reads.ages.at_hand)
+        return answer is not None
+
+    def _answer(self, env: Environ, ready: Lookup, headers: Callable[[], Told | None]) -> Answer | None:
         method = env["REQUEST_METHOD"]
-        if self.reads is None or method not in ("GET", "HEAD"):
-            return super().__call__(env, start_response)
+        if method not in ("GET", "HEAD"):
+            return None
         began = time.monotonic()
-        found = self.reads.ready(env)
-        if found is None:
-            return super().__call__(env, start_response)
-        own = (("X-Request-ID", request_id(env)), NO_SNIFFING, *self.reads.headers())
+        found = ready(env)
+        told = headers() if found else None
+        if found is None or told is None:
+            return None
+        own = (("X-Request-ID", request_id(env)), NO_SNIFFING, *told)
         known = env.get("HTTP_IF_NONE_MATCH")
         if known is not None and found.is_known(known):
-            start_response("304 Not Modified", [*found.without_body, *own])
             self.traffic.add(method, 304, time.monotonic() - began)
-            return []
-        start_response("200 OK", [*found.with_body, *own])
+            return Answer("304 Not Modified", [*found.without_body, *own], b"")
         self.traffic.add(method, 200, time.monotonic() - began)
-        return [found.body] if method == "GET" else []
+        return Answer("200 OK", [*found.with_body, *own], found.body if method == "GET" else b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +88,7 @@ class _Told:
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, resource: object, succeeded: bool) -> None:
         """Add them."""
-        resp.set_headers(list(self.reads.headers()))
+        resp.set_headers(list(self.reads.ages()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +135,8 @@ def build(
     """An application that answers `routes` (URI template to resource) to whom the gate lets in.
 
     `access_log` is `errors` or `all`; `traffic` counts what is answered. Fields of a template reach the resource's
-    methods by name, decoded once. `reads` has answers that need no resource. Raises LookupError for a method of a
-    resource that nobody is permitted.
+    methods by name, decoded once. `reads` has headers of every answer, and answers that need no resource. Raises
+    LookupError for a method of a resource that nobody is permitted.
     """
     gate.permissions.check(routes)
     # The log comes first, so that what the gate refuses is named and logged like any other request.

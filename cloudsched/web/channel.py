@@ -2,19 +2,26 @@
 
 Waitress 3.0.2 sends from the worker's thread and lets the main loop poll the same socket for writing meanwhile. The
 loop finds it writable, cannot take its lock, and polls again at once: with more than one client it takes the
-interpreter from the very thread it waits for (docs/performance.md has the measurements). Three things are changed, the
+interpreter from the very thread it waits for (docs/performance.md has the measurements). Four things are changed, the
 rest is Waitress's own: head and body of an answer are one send; the loop leaves a channel alone for as long as a worker
-is sending on it; large bodies are sent from where they are.
+is sending on it; large bodies are sent from where they are; what the application has at hand is sent by the loop
+itself, for to wake a worker and be woken by it costs more than such an answer.
 """
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import HTTPChannel
-from waitress.task import ErrorTask, WSGITask
+from waitress.task import ErrorTask, Task, ThreadedTaskDispatcher, WSGITask
+
+AtOnce = Callable[[dict[str, Any]], bool]
+"""Whether an application answers a request without waiting for anything; called in the main loop, so it must not wait
+either. What it prepares it may leave in the environment that the application is then called with."""
 
 JOINED_BYTES = 1 << 16
 """A first piece of a body up to this size is joined to its head; a larger one is sent uncopied, behind it."""
@@ -68,6 +75,24 @@ class _ErrorTask(_Joining, ErrorTask):  # type: ignore[misc]
     pass
 
 
+class Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]
+    """Workers for what is not answered `at_once`; for tuned channels."""
+
+    def __init__(self, at_once: AtOnce, threads: int) -> None:
+        super().__init__()
+        self.at_once = at_once
+        self.set_thread_count(threads)
+
+    def add_task(self, channel: Any) -> None:
+        """Queue a channel; one that the main loop has just read a request of is its own to queue."""
+        if not channel.keeps_task():
+            self.queue_task(channel)
+
+    def queue_task(self, channel: Any) -> None:
+        """Have a worker answer the next request of a channel."""
+        super().add_task(channel)
+
+
 class TunedChannel(HTTPChannel):  # type: ignore[misc]
     """A channel for `BaseWSGIServer.channel_class`.
 
@@ -75,10 +100,44 @@ class TunedChannel(HTTPChannel):  # type: ignore[misc]
     do, and it is told: `pull_trigger` comes after the mark is gone, else the loop could miss it and sleep.
     """
 
-    task_class = _WSGITask
     error_task_class = _ErrorTask
     head = b""
     _sending = False
+    _kept = False
+    _begun: Task | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._loop = threading.get_ident()
+
+    def task_class(self, channel: HTTPChannel, request: Any) -> Task:
+        """What answers a request, to be begun or begun already."""
+        begun, self._begun = self._begun, None
+        return begun or _WSGITask(channel, request)
+
+    def keeps_task(self) -> bool:
+        """Whether the main loop asks, which has the lock on the requests then and goes on once it has not."""
+        if threading.get_ident() != self._loop:
+            return False
+        self._kept = True
+        return True
+
+    def received(self, data: bytes) -> bool:
+        """Take what has come; answer a request at once or have it answered."""
+        taken: bool = super().received(data)
+        if self._kept:
+            self._kept = False
+            self._answer(self.server.task_dispatcher)
+        return taken
+
+    def _answer(self, dispatcher: Dispatcher) -> None:
+        # With more requests behind it, or output before it, Waitress waits for room: no loop may.
+        if len(self.requests) == 1 and not self.requests[0].error and not self.total_outbufs_len:
+            self._begun = _WSGITask(self, self.requests[0])
+            if dispatcher.at_once(self._begun.get_environment()):
+                self.service()
+                return
+        dispatcher.queue_task(self)
 
     def writable(self) -> bool:
         """Whether the main loop should poll for writing."""

@@ -7,9 +7,11 @@ before anything is routed, so a hit costs little more than the server itself (do
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from cloudsched.web.ages import Ages
 
 Environ = Mapping[str, Any]
 Key = tuple[str | None, ...]
@@ -38,12 +40,29 @@ class Ready:
 Lookup = Callable[[Environ], Ready | None]
 
 
+def nothing(environ: Environ) -> None:
+    """Nothing is ready."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """What an application of readers has: answers that are ready, and headers on every answer, made at each."""
+    """How an application answers who reads: `ages` are headers of every answer, `ready` finds answers that are made.
 
-    ready: Lookup
-    headers: Callable[[], Sequence[tuple[str, str]]]
+    `at_hand` waits for nothing, neither a lock nor the database, and finds none where `ready` would have to.
+    """
+
+    ages: Ages
+    ready: Lookup = nothing
+    at_hand: Lookup = nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer: status line, headers, body."""
+
+    status: str
+    headers: Headers
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)

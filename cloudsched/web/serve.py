@@ -18,7 +18,7 @@ from waitress import wasyncore
 from waitress.server import create_server
 
 from cloudsched.web.app import WSGIApp
-from cloudsched.web.channel import TunedChannel
+from cloudsched.web.channel import AtOnce, Dispatcher, TunedChannel
 from cloudsched.web.guard import Sweep, guarded
 from cloudsched.web.listening import Rights, listening_socket, url
 from cloudsched.web.params import BODY_LIMIT
@@ -69,7 +69,7 @@ def serve(
     # Waitress warns whenever a request waits for a thread, which the access log shows better.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     listener = listening_socket(endpoint.listen, endpoint.port, endpoint.rights)
-    server = made(app, listener, endpoint.threads, tuned=endpoint.tuned)
+    server = made(app, listener, endpoint.threads, tuned=endpoint.tuned, at_once=app.is_at_hand)
     server.channel_class = guarded(server.channel_class, app.pauses)
     channels, sweep = server._map, Sweep(TUNING["connection_limit"])
     stop = threading.Event()
@@ -94,9 +94,20 @@ def serve(
             Path(endpoint.listen.removeprefix("unix:")).unlink(missing_ok=True)
 
 
-def made(app: Callable[..., Any], listener: socket.socket, threads: int, *, tuned: bool = True) -> Any:
-    """A Waitress server on a bound socket, before its first turn; `tuned` gives it our channel."""
-    server = create_server(app, map={}, sockets=[listener], threads=threads, **TUNING)
+def made(
+    app: Callable[..., Any],
+    listener: socket.socket,
+    threads: int,
+    *,
+    tuned: bool = True,
+    at_once: AtOnce | None = None,
+) -> Any:
+    """A Waitress server on a bound socket, before its first turn.
+
+    `tuned` gives it our channel, which answers what the application has `at_once` without a worker.
+    """
+    dispatcher = Dispatcher(at_once, threads) if tuned and at_once else None
+    server = create_server(app, map={}, sockets=[listener], threads=threads, _dispatcher=dispatcher, **TUNING)
     if tuned:
         server.channel_class = TunedChannel
     return server

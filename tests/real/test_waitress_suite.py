@@ -1,4 +1,4 @@
-"""Waitress's own test suite with our channel in the place of Waitress's."""
+"""Waitress's own test suite with our channel and our dispatcher in the place of Waitress's."""
 
 from __future__ import annotations
 
@@ -18,9 +18,17 @@ SECONDS = 1200
 CONFTEST = """
 import waitress.channel
 import waitress.server
-from cloudsched.web.channel import TunedChannel
+from cloudsched.web.channel import Dispatcher, TunedChannel
 
 made = []
+
+def at_once(environ):
+    # One of its applications sleeps, which nothing may that says it is at hand.
+    return {at_once} and not environ["PATH_INFO"].startswith("/sleepy")
+
+class ThreadedTaskDispatcher(Dispatcher):
+    def __init__(self):
+        super().__init__(at_once, 0)
 
 class Counted(TunedChannel):
     def __init__(self, *args, **kwargs):
@@ -29,9 +37,10 @@ class Counted(TunedChannel):
 
 waitress.channel.HTTPChannel = waitress.server.HTTPChannel = Counted
 waitress.server.BaseWSGIServer.channel_class = Counted
+waitress.server.ThreadedTaskDispatcher = ThreadedTaskDispatcher
 
 def pytest_sessionfinish(session):
-    print(f"made {len(made)} channels")
+    print(f"made {{len(made)}} channels")
 """
 
 
@@ -49,8 +58,10 @@ def suite(tmp_path: Path) -> Path:
     return next(each for each in tmp_path.glob("waitress-*") if each.is_dir())
 
 
-def test_waitress_own_tests_pass_with_our_channel(suite: Path) -> None:
-    (suite / "conftest.py").write_text(CONFTEST)
+@pytest.mark.parametrize("at_once", [False, True], ids=["workers", "loop"])
+def test_waitress_own_tests_pass_with_our_channel(suite: Path, at_once: bool) -> None:
+    """Whether workers answer everything, or the main loop everything that it may."""
+    (suite / "conftest.py").write_text(CONFTEST.format(at_once=at_once))
     command = [sys.executable, "-m", "pytest", "-q", "-s", "-c", "/dev/null", "--rootdir", str(suite), "tests"]
     ran = subprocess.run(
         [*command, "-p", "no:cacheprovider"], cwd=suite, capture_output=True, text=True, timeout=SECONDS
