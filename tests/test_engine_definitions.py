@@ -174,6 +174,23 @@ def test_deleted_cloud_keeps_running_jobs_and_goes_with_its_last_vm(site: Clouds
         assert (site.clouds()["lynx"].enabled, site.clouds()["lynx"].removed) == (False, False)
 
 
+def test_deletion_asked_for_while_no_scheduler_runs_is_told_from_its_first_record_on(
+    site: Clouds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.resources.write_text(CLOUDS.replace("enabled: true", "enabled: false"))
+    with site.running(**FAST):
+        site.ended(site.put("lynx", {**LOCAL, "enabled": True}))
+        site.run_jobs(1)
+    cloud_verbs.wish_delete(site.store, BY, "lynx")
+    with monkeypatch.context() as patch:
+        # Only the start: no cycle follows it.
+        patch.setattr(Scheduler, "run", lambda *_: None)
+        with site.running(**FAST):
+            lynx = site.clouds()["lynx"]
+    assert (lynx.removed, lynx.enabled) == (True, False)
+    assert lynx.request and (lynx.request.requested, lynx.request.by) == (Requested.DRAINED, "tester")
+
+
 def running(site: Site) -> int:
     with site.store.reading() as connection:
         return [job.job_status for job in jobs.all_jobs(connection)].count(JobStatus.RUNNING)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from cloudsched.model.clouds import Cloud
+from cloudsched.model.clouds import Cloud, Request, Requested
 from cloudsched.model.jobs import Job, Machine, Shape
 from cloudsched.model.snapshot import Heartbeat
 from cloudsched.model.troubles import CloudCall, Trouble, TroubleKind
@@ -100,6 +100,14 @@ def test_removed_cloud_drains_under_its_own_key() -> None:
     assert [cloud["name"] for cloud in document["resources"]] == ["mouse"]
     assert [vm["id"] for cloud in document["retired_resources"] for vm in cloud["retired_vms"]] == ["abcdef"]
     assert "Retiring VMs from removing resources:\nabcdef" in vms.table(held)
+
+
+def test_removed_cloud_is_drained_whatever_was_asked_of_it_before() -> None:
+    asked = Request(Requested.ENABLED, since=5, by="ann", reason="ready", reached_at=6)
+    held = fleet([replace(RAT, removed=True, request=asked)], [replace(COUNTED, cloud="rat-cloud")])
+    (shown,) = json.loads(documents.pool(held))["retired_resources"]
+    expected = {"requested": "drained", "state": "draining", "by": "", "reason": "", "since": None, "reached_at": None}
+    assert expected.items() <= shown["fleet"].items()
 
 
 def test_removed_cloud_without_vms_is_gone() -> None:

@@ -12,7 +12,7 @@ from cloudsched.config.options import Global
 from cloudsched.engine.inventory import Asked
 from cloudsched.errors import ConfigError, NotFound
 from cloudsched.model.clouds import Origin, Request
-from cloudsched.policy.requests import SWITCH
+from cloudsched.policy.requests import SWITCH, leaving
 from cloudsched.store import Connection, definitions
 from cloudsched.store.definitions import Definition
 
@@ -52,7 +52,9 @@ def find(connection: Connection, name: str) -> Definition:
 
 
 def _placed(section: CloudSection, definition: Definition, position: int) -> CloudSection:
-    cloud = replace(section.cloud, position=position, origin=Origin.API, removed=definition.leaving is not None)
+    cloud = replace(section.cloud, position=position, origin=Origin.API)
+    if definition.leaving is not None:
+        cloud = replace(cloud, removed=True, request=leaving(definition.leaving))
     cloud = cloud if definition.whole else replace(cloud, enabled=False, unusable=_NO_SECRETS)
     return replace(section, cloud=cloud)
 

@@ -108,6 +108,8 @@ class _Merge:
         if present is not None:
             was_there = not present.removed and present.unusable is None
             own = {name: getattr(present, name) for name in _OWN}
+            # A deletion that no scheduler has got to yet shows as what was asked from the first record on.
+            own |= {"request": cloud.request} if cloud.removed and not present.removed else {}
             own |= relieved(present) if self._is_tried(present) else {}
             cloud = replace(cloud, **{"enabled": present.enabled if was_there else cloud.enabled, **own})
         wish = self.wishes.get((cloud.name, Aspect.ENABLED))

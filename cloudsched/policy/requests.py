@@ -27,6 +27,11 @@ def request_of(wish: Wish) -> Request:
     )
 
 
+def leaving(wish: Wish) -> Request:
+    """What a wish that a cloud be gone asks for."""
+    return Request(Requested.DRAINED, since=wish.made_at, by=wish.actor, reason=wish.reason)
+
+
 def is_enabled_by(wish: Wish, now: int) -> bool:
     """Whether a cloud is enabled as far as its last wish for that goes."""
     request = request_of(wish)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from cloudsched.model.actions import Action, Destroy, OrderJobs, Plan, Reload, Renew, Retire, SetCloud, Settle, SetVM
-from cloudsched.model.clouds import Cloud, Request, Requested
+from cloudsched.model.clouds import Cloud, Requested
 from cloudsched.model.jobs import JobOrder
 from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM, is_retiring
 from cloudsched.model.wishes import Aspect, OutcomeState, Wish
 from cloudsched.policy.foresight import Ahead
-from cloudsched.policy.requests import request_of
+from cloudsched.policy.requests import leaving, request_of
 
 _Answer = Callable[[Ahead, Container[str], Wish], Plan]
 """What a wish comes to, ahead of which others have been answered; the VMs that calls are under way for are busy."""
@@ -82,8 +82,7 @@ def _delete(ahead: Ahead, busy: Container[str], wish: Wish) -> Plan:
         return (Reload(wish.aspect.value, wish.name, wish=wish.id),)
     if cloud.removed:
         return ()
-    request = Request(Requested.DRAINED, since=wish.made_at, by=wish.actor, reason=wish.reason)
-    return (SetCloud(cloud.name, {"removed": True, "enabled": False, "request": request}),)
+    return (SetCloud(cloud.name, {"removed": True, "enabled": False, "request": leaving(wish)}),)
 
 
 def _about_vm(answer: Callable[[VM, Wish], Plan]) -> _Answer:

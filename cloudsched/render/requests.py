@@ -11,6 +11,9 @@ def fleet(each: CloudVMs) -> dict[str, object]:
     """What is wanted of a cloud, why, by whom and until when; its state, since when it is so, and its VMs."""
     cloud = each.cloud
     request = cloud.request or Request(_configured(cloud), since=0)
+    if cloud.removed and request.requested is not Requested.DRAINED:
+        # What was asked before it left the file holds again once it is back; until then the file has the last word.
+        request = Request(Requested.DRAINED, since=0)
     ours = (*each.vms, *each.retired)
     return {
         "requested": request.requested,
