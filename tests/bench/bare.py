@@ -45,7 +45,7 @@ def main(kind: str, threads: str) -> int:
     if kind == "tuned":
         server = made(app, listener, int(threads))
     else:
-        server = create_server(app, sockets=[listener], threads=int(threads))
+        server = create_server(app, sockets=[listener])
     sys.stdout.write(f"{listener.getsockname()[1]}\n")
     sys.stdout.flush()
     while True:
