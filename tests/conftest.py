@@ -40,8 +40,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 ON_BOTH = re.compile(
-    r"test_(store|store_following|store_groups|store_rows|store_verbs|queue|quickexit|dump|engine|engine_\w+|embedded"
-    r"|boots|whole|whole_definitions|health|metrics|status_page|clients_daemons|explain|journal|journal_pages"
+    r"test_(store|store_following|store_groups|store_prepared|store_rows|store_verbs|queue|quickexit|dump|engine|engine_\w+"
+    r"|embedded|boots|whole|whole_definitions|health|metrics|status_page|clients_daemons|explain|journal|journal_pages"
     r"|admin_(clouds|definitions|jobs|limits|operations|previews|root|tokens|vms|waiting)"
     r"|info|info_golden|info_listings|info_news|info_picture|permissions|takeover|web_auth)"
 )

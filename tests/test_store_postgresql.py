@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from postgresql import Server
+from sqlalchemy import text
 from whole_bench import eventually
 
 from cloudsched.errors import StateTakenOver, StateUnavailable
@@ -17,7 +18,7 @@ from cloudsched.model.adapters import QueuedJob
 from cloudsched.model.jobs import Job, Shape
 from cloudsched.model.vms import VM
 from cloudsched.model.wishes import Aspect, OutcomeState
-from cloudsched.store import Store, dump, jobs, limits, operations, verbs, vms, wishes
+from cloudsched.store import Store, dump, jobs, limits, operations, state_row, verbs, vms, wishes
 from cloudsched.store.queue import SQLQueue
 from cloudsched.store.watch import Watch
 
@@ -196,3 +197,13 @@ def test_a_login_that_fails_tells_why_and_no_secret(
         Store.open(url, tmp_path, read_only=True)
     assert str(caught.value).startswith(f"The database {where} does not answer as it should: {why}")
     assert "secret" not in str(caught.value)
+
+
+def test_connection_lost_amid_a_prepared_statement_is_told_and_the_next_one_works(opened: Callable[[], Store]) -> None:
+    store = opened()
+    with pytest.raises(StateUnavailable, match="does not answer"), store.reading() as connection:
+        mine = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        with store.reading() as other:
+            other.execute(text(f"SELECT pg_terminate_backend({mine})"))
+        state_row(connection)
+    assert store.state().index >= 1

@@ -15,7 +15,7 @@ from cloudsched.info.contents import NOTHING, Contents, Wanted, read
 from cloudsched.info.freshness import Shared
 from cloudsched.info.news import Awaited, News
 from cloudsched.info.queue import Queue, groups
-from cloudsched.model.jobs import Job, Machine
+from cloudsched.model.jobs import Job, Machine, Shape
 from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM
 from cloudsched.policy.machines import slots_by_vm
@@ -160,6 +160,11 @@ class Picture:
         return {key: explained.reasons for key, explained in self.contents.shapes.items() if explained.reasons}
 
     @cached_property
+    def shapes(self) -> Mapping[str, Shape]:
+        """The shapes of the jobs, by their keys."""
+        return {key: explained.shape for key, explained in self.contents.shapes.items()}
+
+    @cached_property
     def missing_machines(self) -> tuple[Machine, ...]:
         """Batch machines that belong to no VM of ours, by name."""
         return tuple(slots_by_vm(self.snapshot).get("", ()))
@@ -173,7 +178,7 @@ class Picture:
             now=0,
             clouds=tuple(contents.clouds.values()),
             vms=tuple(sorted(self._ours(), key=lambda vm: vm.position)),
-            shapes={key: explained.shape for key, explained in contents.shapes.items()},
+            shapes=self.shapes,
             groups=tuple(groups(contents.census or {})),
             machines=tuple(contents.machines[name] for name in sorted(contents.machines)),
             user_limits=contents.user_limits,
@@ -347,6 +352,10 @@ class Pictures:
         """
         numbers = [number for each in references if (number := jobs.number(each))]
         picture = self.current()
+        with self._store.looking() as connection:
+            found = queues.job(connection, references, numbers, picture.shapes)
+        if found and found.revision <= picture.index:
+            return picture, found.job
         while True:
             with self._store.reading() as connection:
                 found = queues.job(connection, references, numbers)

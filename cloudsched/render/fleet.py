@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from cloudsched.model.clouds import Cloud, Origin
 from cloudsched.model.vms import VM
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CloudVMs:
     """A cloud and its VMs in creation order.
 
@@ -24,8 +25,13 @@ class CloudVMs:
 
     def vm(self, vm_id: str) -> VM | None:
         """The VM of that id, else spot request (PARITY 6.4), else uid; retired and released ones too."""
+        return self._by_name.get(vm_id)
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, VM]:
+        """The VMs by every name they have: of two with one, what counts more in `vm`, then who comes first."""
         known = (*self.vms, *self.retired, *self.released)
-        return next((vm for key in ("id", "spot_id", "uid") for vm in known if getattr(vm, key) == vm_id), None)
+        return {getattr(vm, key): vm for key in ("uid", "spot_id", "id") for vm in reversed(known)}
 
 
 @dataclass(frozen=True, slots=True)

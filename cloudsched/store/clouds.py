@@ -13,6 +13,7 @@ from cloudsched.model.clouds import Cloud
 from cloudsched.store import rows, tables
 from cloudsched.store.connect import Writing
 from cloudsched.store.following import Followed, Following
+from cloudsched.store.prepared import Prepared
 
 EFFECTIVE = (
     "enabled",
@@ -26,7 +27,8 @@ EFFECTIVE = (
 )
 """Columns that live in the state: a re-read of the file does not reset them (except `vm_slots`, see the engine)."""
 
-_FOUND = select(tables.clouds).where(tables.clouds.c.name == bindparam("named"))
+_COLUMNS, _build = rows.reader(Cloud, tables.clouds)
+_FOUND = Prepared(select(*_COLUMNS).where(tables.clouds.c.name == bindparam("named")))
 
 
 def all_clouds(connection: Connection) -> list[Cloud]:
@@ -38,17 +40,16 @@ def all_clouds(connection: Connection) -> list[Cloud]:
 
 def following() -> Following[Cloud]:
     """`all_clouds` for a reader that looks again and again."""
-    columns, build = rows.reader(Cloud, tables.clouds)
     order: Callable[[Cloud], tuple[bool, int, str]] = attrgetter("removed", "position", "name")
-    return Following(Followed(tables.clouds, "clouds", columns, build, attrgetter("name"), order))
+    return Following(Followed(tables.clouds, "clouds", _COLUMNS, _build, attrgetter("name"), order))
 
 
 def find(connection: Connection, name: str) -> Cloud:
     """The cloud called `name` in any case (PARITY B-09). Raises NotFound."""
-    found = connection.execute(_FOUND, {"named": name.lower()}).mappings().first()
-    if found is None:
-        raise NotFound("cloud", name)
-    return rows.from_row(Cloud, found)
+    for row in _FOUND.rows(connection, named=name.lower()):
+        found: Cloud = _build(row)
+        return found
+    raise NotFound("cloud", name)
 
 
 def record_clouds(writing: Writing, clouds: Sequence[Cloud]) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, unquote
 
-from sqlalchemy import Connection, Engine, Update, bindparam, create_engine, event, insert, inspect, select, update
+from sqlalchemy import Connection, Engine, bindparam, create_engine, event, insert, inspect, select, text, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
@@ -29,6 +29,7 @@ from sqlalchemy.pool import QueuePool
 from cloudsched.errors import ConfigError, MissingExtra, StateMismatch, StateTakenOver, StateUnavailable
 from cloudsched.store import locks, pulse, tables
 from cloudsched.store.failures import translated
+from cloudsched.store.prepared import Prepared
 from cloudsched.store.writing import Writing as Writing
 
 WRITE_WAIT_SECONDS = 5.0
@@ -62,13 +63,14 @@ _GUARDS = [tables.state.c[name] for name in ("index", "schema_version", "engine_
 """What every write looks at first: columns that every schema has, for an upgrade is a write too."""
 _UPGRADE = "stop its scheduler and daemons, then run 'cloud_scheduler state upgrade'."
 _NO_WAY_BACK = "a schema is never taken back; use the release that made it, or load a dump from before its upgrade."
-_STATE = select(*(tables.state.c[name] for name in StateRow.__dataclass_fields__))
-_GUARD = select(*_GUARDS).with_for_update()
+_STATE = Prepared(select(*(tables.state.c[name] for name in StateRow.__dataclass_fields__)))
+_GUARD = Prepared(select(*_GUARDS).with_for_update())
+_BEGIN, _BEGIN_WRITING = Prepared(text("BEGIN")), Prepared(text("BEGIN IMMEDIATE"))
 
 
 def state_row(connection: Connection) -> StateRow:
     """Read the state row inside a transaction of the caller's."""
-    return StateRow(*connection.execute(_STATE).one())
+    return StateRow(*_STATE.rows(connection)[0])
 
 
 def schema_version(connection: Connection) -> int | None:
@@ -78,10 +80,14 @@ def schema_version(connection: Connection) -> int | None:
 
 
 class Store:
-    """The shared state. One object per process; safe to use from any thread."""
+    """The shared state. One object per process; safe to use from any thread.
+
+    `path` is the SQLite file, None for another database.
+    """
 
     def __init__(self, engine: Engine, directory: Path, *, read_only: bool) -> None:
         self._engine, self.directory, self._read_only = engine, directory, read_only
+        self.path = _sqlite_path(engine.url)
         self._epoch: int | None = None
         self._schema: int | None = None
         self._thread_lock = threading.Lock()
@@ -117,11 +123,6 @@ class Store:
         return self._engine.url
 
     @property
-    def path(self) -> Path | None:
-        """The SQLite file, None for another database."""
-        return _sqlite_path(self._engine.url)
-
-    @property
     def place(self) -> str:
         """Where the state is, without a password."""
         return str(self.path or self._engine.url.render_as_string())
@@ -153,6 +154,12 @@ class Store:
                 yield connection
 
     @contextmanager
+    def looking(self) -> Iterator[Connection]:
+        """A connection for one prepared query, which is a transaction by itself. Raises StateUnavailable."""
+        with self._translating(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
     def writing(self, *, wait_seconds: float = WRITE_WAIT_SECONDS) -> Iterator[Writing]:
         """One durable write transaction; an exception inside rolls it back whole.
 
@@ -162,7 +169,7 @@ class Store:
         with self._translating(), self._exclusively(wait_seconds) as lock, self._engine.connect() as connection:
             connection = connection.execution_options(cloudsched_write=True)
             with ExitStack() as committing, connection.begin():
-                index, schema, epoch = connection.execute(_GUARD).one()
+                ((index, schema, epoch),) = _GUARD.rows(connection)
                 if self._schema not in (None, schema):
                     raise self._mismatch(schema)
                 if self._epoch not in (None, epoch):
@@ -292,12 +299,12 @@ def _advance(writing: Writing) -> None:
     if not touched:
         return
     names = touched | ({"index", "verbs"} if touched & {"wishes", "outcomes"} else {"index"})
-    writing.connection.execute(_advancing(names), {"now": writing.index})
+    _advancing(names).run(writing.connection, now=writing.index)
 
 
 @cache
-def _advancing(names: frozenset[str]) -> Update:
-    return update(tables.state).values(dict.fromkeys(sorted(names), bindparam("now")))
+def _advancing(names: frozenset[str]) -> Prepared:
+    return Prepared(update(tables.state).values(dict.fromkeys(sorted(names), bindparam("now"))))
 
 
 def _create_engine(url: str, read_only: bool) -> Engine:
@@ -367,7 +374,7 @@ def _sqlite_engine(path: Path, read_only: bool) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         write = connection.get_execution_options().get("cloudsched_write")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        (_BEGIN_WRITING if write else _BEGIN).run(connection)
 
     return engine
 

@@ -13,11 +13,12 @@ from functools import cache
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, Update, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
 
 from cloudsched.model.journal import Entry, EntryKind, Recorded
 from cloudsched.store import tables
 from cloudsched.store.connect import Writing
+from cloudsched.store.prepared import Prepared
 from cloudsched.store.rows import Row
 
 _FIELDS = tuple(each.name for each in fields(Entry))
@@ -35,6 +36,9 @@ class Ends:
     hash: str = ""
 
 
+_ENDS = tuple(each.name for each in fields(Ends))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Chain:
     """One writer role's entries; `name` is the role."""
@@ -49,8 +53,9 @@ class Chain:
 
     def read_ends(self, connection: Connection) -> Ends:
         """Where the chain begins and ends."""
-        row = connection.execute(_ends(self.ends), {"of": self.name}).mappings().first()
-        return Ends(**row) if row else Ends(self.name)
+        for row in _ends(self.ends).rows(connection, of=self.name):
+            return Ends(*row)
+        return Ends(self.name)
 
     def _extend(self, writing: Writing, entries: list[Entry]) -> None:
         if not entries:
@@ -63,13 +68,13 @@ class Chain:
             values["previous"] = previous
             previous = values["hash"] = digest(values)
             found.append(values)
-        writing.connection.execute(insert(self.entries), found)
+        _adding(self.entries).run_each(writing.connection, found)
         self._keep(writing, replace(ends, last=number, hash=previous))
         writing.touch("index")
 
     def _keep(self, writing: Writing, ends: Ends) -> None:
         values = asdict(ends)
-        if not writing.connection.execute(_keeping(self.ends), {**values, "of": self.name}).rowcount:
+        if not _keeping(self.ends).run(writing.connection, **values, of=self.name):
             writing.connection.execute(insert(self.ends), values)
 
     def prune(self, writing: Writing, before: int) -> None:
@@ -88,13 +93,18 @@ class Chain:
 
 
 @cache
-def _ends(table: Table) -> Select[Any]:
-    return select(table).where(table.c.chain == bindparam("of"))
+def _adding(entries: Table) -> Prepared:
+    return Prepared(insert(entries), (*_FIELDS, "id", "index", "previous", "hash"))
 
 
 @cache
-def _keeping(table: Table) -> Update:
-    return update(table).where(table.c.chain == bindparam("of"))
+def _ends(ends: Table) -> Prepared:
+    return Prepared(select(*(ends.c[name] for name in _ENDS)).where(ends.c.chain == bindparam("of")))
+
+
+@cache
+def _keeping(ends: Table) -> Prepared:
+    return Prepared(update(ends).where(ends.c.chain == bindparam("of")), _ENDS)
 
 
 ADMIN = Chain("admin", tables.journal, tables.journal_ends)

@@ -15,6 +15,7 @@ from cloudsched.model.journal import ENGINE, Entry, EntryKind
 from cloudsched.model.wishes import LASTING, Aspect, Operation, Outcome, OutcomeState, Target, Wish
 from cloudsched.store import journal, tables
 from cloudsched.store.connect import Store, Writing
+from cloudsched.store.prepared import Prepared
 
 _ACTOR = select(tables.operations.c.actor).where(tables.operations.c.id == tables.wishes.c.operation)
 _WISH_COLUMNS = [
@@ -36,10 +37,12 @@ _UNSETTLED = (
 )
 _SUPERSEDED = _UNSETTLED.where(tables.wishes.c.superseded_by.is_not(None))
 _IN_FORCE = _UNSETTLED.where(tables.wishes.c.superseded_by.is_(None))
-_IN_FORCE_FOR = _IN_FORCE.where(
-    tables.wishes.c.kind == bindparam("of"),
-    tables.wishes.c.name == bindparam("named"),
-    tables.wishes.c.aspect == bindparam("about"),
+_IN_FORCE_FOR = Prepared(
+    _IN_FORCE.where(
+        tables.wishes.c.kind == bindparam("of"),
+        tables.wishes.c.name == bindparam("named"),
+        tables.wishes.c.aspect == bindparam("about"),
+    )
 )
 
 
@@ -85,8 +88,8 @@ def unsettled(connection: Connection) -> list[Wish]:
 
 def unsettled_for(connection: Connection, kind: str, name: str, aspect: Aspect) -> list[Wish]:
     """`unsettled`, for one aspect of one thing."""
-    found = connection.execute(_IN_FORCE_FOR, {"of": kind, "named": name, "about": aspect.value})
-    return [_wish(row) for row in found]
+    found = _IN_FORCE_FOR.rows(connection, of=kind, named=name, about=aspect.value)
+    return [_made(*row) for row in found]
 
 
 def waiting(connection: Connection) -> dict[str, int]:
@@ -155,8 +158,12 @@ def _wishes(connection: Connection, query: Select[Any]) -> list[Wish]:
 
 
 def _wish(row: Any) -> Wish:
-    values = (row.operation, row.kind, row.name, Aspect(row.aspect), row.value, row.made_at, row.reason, row.actor)
-    return Wish(row.id, *values)
+    return _made(row.id, row.operation, row.kind, row.name, row.aspect, row.value, row.made_at, row.reason, row.actor)
+
+
+def _made(number: int, operation: int, kind: str, name: str, aspect: str, *rest: Any) -> Wish:
+    """A wish of its columns in their order."""
+    return Wish(number, operation, kind, name, Aspect(aspect), *rest)
 
 
 def _target(row: Any) -> Target:

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, bindparam, false, func, or_, select
 
 from cloudsched.model.jobs import Job, Shape
 from cloudsched.store import rows, tables
 from cloudsched.store.jobs import to_shape
+from cloudsched.store.prepared import Prepared
 
 _TABLE = tables.jobs
 _COLUMNS, _build = rows.reader(Job, _TABLE)
 _ID, _SHAPE = (tuple(Job.__dataclass_fields__).index(name) for name in ("id", "shape"))
-_NUMBER = _TABLE.c.cluster_id, _TABLE.c.proc_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,11 @@ class Found:
     revision: int
 
 
+_ONE = select(*_COLUMNS, _TABLE.c.revision)
+_BY_ID = Prepared(_ONE.where(or_(_TABLE.c.id == bindparam("first"), _TABLE.c.id == bindparam("second"))))
+_BY_NUMBER = Prepared(_ONE.where(_TABLE.c.cluster_id == bindparam("cluster"), _TABLE.c.proc_id == bindparam("proc")))
+_SHAPE_OF = Prepared(select(tables.shapes.c.key, tables.shapes.c.shape).where(tables.shapes.c.key == bindparam("key")))
+NOTHING: Mapping[str, Shape] = {}
 _KIND = [_TABLE.c[name] for name in Kind.__dataclass_fields__]
 _COMMON = len(_KIND) - 2
 _ODD = or_(_TABLE.c.problem != "", _TABLE.c.failed_boot_reason != [])
@@ -104,22 +110,29 @@ def from_values(values: Sequence[Any], shapes: Mapping[str, Shape]) -> Job:
     return job
 
 
-def job(connection: Connection, references: Sequence[str], numbers: Sequence[tuple[int, int]]) -> Found | None:
-    """The first of these that there is: jobs by their ids, then by (cluster, proc)."""
-    by_id = {row[_ID]: row for row in _found(connection, _TABLE.c.id.in_(references))}
-    chosen = next((by_id[each] for each in references if each in by_id), None)
-    for cluster, proc in numbers if chosen is None else ():
-        chosen = chosen or next(iter(_found(connection, and_(_NUMBER[0] == cluster, _NUMBER[1] == proc))), None)
+def job(
+    connection: Connection,
+    references: Sequence[str],
+    numbers: Sequence[tuple[int, int]],
+    shapes: Mapping[str, Shape] = NOTHING,
+) -> Found | None:
+    """The first of these that there is: jobs by their ids, of which there are one or two, then by (cluster, proc).
+
+    `shapes` are those that are known already; for another one there is a second query.
+    """
+    first, *second = references
+    found = {row[_ID]: row for row in _BY_ID.rows(connection, first=first, second=second[0] if second else first)}
+    named = (found[each] for each in references if each in found)
+    numbered = (row for cluster, proc in numbers for row in _BY_NUMBER.rows(connection, cluster=cluster, proc=proc))
+    chosen = next(chain(named, numbered), None)
     if chosen is None:
         return None
-    *values, shape, revision = chosen
-    values[_SHAPE] = to_shape(shape)
-    return Found(_build(values), revision)
-
-
-def _found(connection: Connection, condition: ColumnElement[bool]) -> Sequence[Any]:
-    query = select(*_COLUMNS, tables.shapes.c.shape, _TABLE.c.revision)
-    return connection.execute(query.where(condition, _TABLE.c.shape == tables.shapes.c.key)).all()
+    *values, revision = chosen
+    key = values[_SHAPE]
+    if key not in shapes:
+        shapes = {each: to_shape(shape) for each, shape in _SHAPE_OF.rows(connection, key=key)}
+    # Gone already where the two queries are no transaction: then so is the job.
+    return Found(from_values(values, shapes), revision) if key in shapes else None
 
 
 def _jobs(connection: Connection, shapes: Mapping[str, Shape], *conditions: ColumnElement[bool]) -> Iterator[Job]:

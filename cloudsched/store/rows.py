@@ -29,6 +29,7 @@ from cloudsched.model.clouds import Origin, to_request
 from cloudsched.model.troubles import to_trouble
 from cloudsched.store import tables
 from cloudsched.store.connect import Writing
+from cloudsched.store.prepared import Prepared
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -101,12 +102,13 @@ def key_column(table: Table) -> ColumnElement[Any]:
 
 def next_ids(writing: Writing, *of: Table) -> list[int]:
     """Of each table the number after the highest in use: writers come one at a time, and a dump needs no sequence."""
-    return [(last or 0) + 1 for last in writing.connection.execute(_highest(*of)).one()]
+    (found,) = _highest(*of).rows(writing.connection)
+    return [(last or 0) + 1 for last in found]
 
 
 @cache
-def _highest(*of: Table) -> Select[Any]:
-    return select(*(select(func.max(key_column(table))).scalar_subquery() for table in of))
+def _highest(*of: Table) -> Prepared:
+    return Prepared(select(*(select(func.max(key_column(table))).scalar_subquery() for table in of)))
 
 
 def chunks(items: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:

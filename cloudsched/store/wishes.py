@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Update, and_, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 
 from cloudsched.errors import PictureChanged, Unconfirmed
 from cloudsched.model.journal import Entry, EntryKind
@@ -21,6 +21,7 @@ from cloudsched.store import journal, keys, operations, rows, tables
 from cloudsched.store.connect import Writing, state_row
 from cloudsched.store.foresight import foresee
 from cloudsched.store.keys import Key
+from cloudsched.store.prepared import Prepared
 
 SEEN_IN: Mapping[str, tuple[str, ...]] = {
     "cloud": ("clouds", "vms"),
@@ -31,6 +32,9 @@ SEEN_IN: Mapping[str, tuple[str, ...]] = {
     "scheduler": ("limits",),
 }
 """By what a wish is for: the topics whose last change is the ETag of the pages that show it."""
+
+_OPERATION = Prepared(insert(tables.operations), ("id", "verb", "actor", "request_id", "reason", "made_at"))
+_WISHES = Prepared(insert(tables.wishes), [name for name in Wish.__dataclass_fields__ if name != "actor"])
 
 _OPPOSITE = {
     Aspect.RETIRE: Aspect.RESET,
@@ -158,7 +162,7 @@ def record(writing: Writing, by: By, verb: str, wants: Sequence[Want], about: En
     targets = tuple(Target(_wish(by, want, number, wish), None) for wish, want in enumerate(wants, start=first))
     operation = Operation(number, verb, by.actor, by.at, targets, by.reason, by.request_id)
     values = {"verb": verb, "actor": by.actor, "request_id": by.request_id, "reason": by.reason, "made_at": by.at}
-    connection.execute(insert(tables.operations), {"id": number, **values})
+    _OPERATION.run(connection, id=number, **values)
     if by.terms.key:
         keys.record(writing, by.terms.key, number, by.at)
     asked = replace(no_target(by, verb), operation=number)
@@ -167,7 +171,7 @@ def record(writing: Writing, by: By, verb: str, wants: Sequence[Want], about: En
         journal.ADMIN.record(writing, [replace(about or asked, operation=number)])
         return operation
     made = [target.wish for target in targets]
-    connection.execute(insert(tables.wishes), [_row(wish) for wish in made])
+    _WISHES.run_each(connection, [_row(wish) for wish in made])
     _supersede(writing, made)
     entries = [replace(_entry(asked, want), wish=wish.id) for want, wish in zip(wants, made, strict=True)]
     journal.ADMIN.record(writing, entries)
@@ -226,11 +230,11 @@ def _supersede(writing: Writing, made: Sequence[Wish]) -> None:
         of_aspect.setdefault(wish.aspect, []).append(same)
     for aspect, same_things in of_aspect.items():
         if aspect in LASTING or aspect in _OPPOSITE:
-            writing.connection.execute(_superseding(aspect), same_things)
+            _superseding(aspect).run_each(writing.connection, same_things)
 
 
 @cache
-def _superseding(aspect: Aspect) -> Update:
+def _superseding(aspect: Aspect) -> Prepared:
     table, settled = tables.wishes, select(tables.outcomes.c.wish)
     replaced = []
     if aspect in LASTING:
@@ -239,4 +243,4 @@ def _superseding(aspect: Aspect) -> Update:
         replaced.append(and_(table.c.aspect == _OPPOSITE[aspect].value, table.c.id.not_in(settled)))
     same = (table.c.kind == bindparam("of"), table.c.name == bindparam("named"), table.c.id < bindparam("newest"))
     statement = update(table).where(*same, table.c.superseded_by.is_(None), or_(*replaced))
-    return statement.values(superseded_by=bindparam("by_newest"))
+    return Prepared(statement.values(superseded_by=bindparam("by_newest")))

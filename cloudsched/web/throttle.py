@@ -6,10 +6,12 @@ import ipaddress
 import threading
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 _SUBNET_BITS = 64
 
 
+@lru_cache(1024)
 def plain_address(address: str) -> str:
     """An IP address in its one spelling, without a zone; anything else as it is."""
     try:
@@ -20,6 +22,7 @@ def plain_address(address: str) -> str:
     return str(mapped or found)
 
 
+@lru_cache(1024)
 def client_key(address: str) -> str:
     """What counts as one client: an address, but all of an IPv6 /64, which belongs to one host (RFC 6177)."""
     plain = plain_address(address)

@@ -42,10 +42,7 @@ def main(kind: str, threads: str) -> int:
     app = application({target: (each[0], Path(each[1]).read_bytes()) for target, each in given.items()})
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    if kind == "tuned":
-        server = made(app, listener, int(threads))
-    else:
-        server = create_server(app, sockets=[listener])
+    server = made(app, listener, int(threads)) if kind == "tuned" else create_server(app, sockets=[listener])
     sys.stdout.write(f"{listener.getsockname()[1]}\n")
     sys.stdout.flush()
     while True:
