@@ -16,8 +16,9 @@ from info_app import open_store
 
 from cloudsched.errors import StateUnavailable
 from cloudsched.info.contents import NOTHING, Contents, Wanted, read
+from cloudsched.info.forms import Page
 from cloudsched.info.freshness import Shared
-from cloudsched.info.picture import FEW, MOST_UNREAD, PUBLISH_SECONDS, Page, Picture, Pictures
+from cloudsched.info.picture import FEW, MOST_UNREAD, PUBLISH_SECONDS, Picture, Pictures
 from cloudsched.info.queue import FAILING, Queue, by_reason, by_user, groups
 from cloudsched.render import documents, failures
 from cloudsched.render import jobs as render_jobs

@@ -60,7 +60,9 @@ ERRORS = {
 SUBCLASSED = {
     "cloudsched/store/columns.py": {"TypeDecorator"},
     "cloudsched/web/app.py": {"App"},
-    "cloudsched/web/channel.py": {"HTTPChannel", "WSGITask", "ErrorTask", "ReadOnlyFileBasedBuffer", "_Joining"},
+    "cloudsched/web/channel.py": {
+        *("HTTPChannel", "WSGITask", "ErrorTask", "ThreadedTaskDispatcher", "ReadOnlyFileBasedBuffer", "_Joining"),
+    },
     "cloudsched/web/routing.py": {"CompiledRouter"},
     "cloudsched/web/exposition.py": {"Collector"},
     "cloudsched/logs.py": {"Formatter"},

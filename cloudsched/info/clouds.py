@@ -8,9 +8,10 @@ from cloudsched.config import Config
 from cloudsched.config.clouds import HostSize, read_clouds
 from cloudsched.errors import NotFound
 from cloudsched.info import news, nouns
+from cloudsched.info.forms import Page
 from cloudsched.info.listed import Found, Listings, Source, held
 from cloudsched.info.page import picture_for, show, without_suffix
-from cloudsched.info.picture import Page, Picture, Pictures
+from cloudsched.info.picture import Picture, Pictures
 from cloudsched.model.clouds import Cloud, Origin
 from cloudsched.render import clouds, documents, troubles
 from cloudsched.render.fleet import CloudVMs, Fleet

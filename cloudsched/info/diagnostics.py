@@ -8,7 +8,8 @@ import threading
 from dataclasses import asdict
 from pathlib import Path
 
-from cloudsched.info.picture import Page, Picture
+from cloudsched.info.forms import Page
+from cloudsched.info.picture import Picture
 from cloudsched.render import diagnostics, documents
 from cloudsched.render.diagnostics import Process, SharedState
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from cloudsched.info import news, nouns
+from cloudsched.info.forms import Page
 from cloudsched.info.listed import Found, Listings, Source, held
 from cloudsched.info.page import PageOf, picture_for, show, show_current
-from cloudsched.info.picture import Page, Picture, Pictures
+from cloudsched.info.picture import Picture, Pictures
 from cloudsched.info.queue import FAILING
 from cloudsched.model.clouds import Cloud
 from cloudsched.model.failures import VMFailure

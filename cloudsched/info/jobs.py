@@ -6,10 +6,11 @@ from functools import partial
 
 from cloudsched.errors import BadRequest, NotFound
 from cloudsched.info import news, nouns
+from cloudsched.info.forms import Page
 from cloudsched.info.job_rows import jobs_source
 from cloudsched.info.listed import Listings
 from cloudsched.info.page import picture_for, show, show_current
-from cloudsched.info.picture import Page, Picture, Pictures
+from cloudsched.info.picture import Picture, Pictures
 from cloudsched.render import documents, jobs
 from cloudsched.store import Store
 from cloudsched.web import Request, Response, params

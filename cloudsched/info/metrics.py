@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cloudsched.info.picture import Page, Picture
+from cloudsched.info.forms import Page
+from cloudsched.info.picture import Picture
 from cloudsched.info.queue import by_user
 from cloudsched.policy.idleness import idle_cores
 from cloudsched.render import documents, metrics

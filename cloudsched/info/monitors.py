@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 
 from cloudsched.config.options import Global
+from cloudsched.info.forms import Page
 from cloudsched.info.page import show
-from cloudsched.info.picture import Page, Picture
+from cloudsched.info.picture import Picture
 from cloudsched.model.snapshot import Heartbeat
 from cloudsched.policy.fairshare import distributions
 from cloudsched.render import documents, heartbeats, shares, vms

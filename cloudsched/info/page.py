@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cloudsched.info import news
+from cloudsched.info.forms import Asked, Page
 from cloudsched.info.listed import Listings, Source
-from cloudsched.info.picture import Asked, Page, Picture, Pictures
+from cloudsched.info.picture import Picture, Pictures
 from cloudsched.web import Request, Response, params
 from cloudsched.web.negotiate import JSON, prefers_json
 from cloudsched.web.ready import takes_gzip

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from cloudsched.errors import StateError
 from cloudsched.info import memory
 from cloudsched.info.contents import NOTHING, Contents, Wanted, read
+from cloudsched.info.forms import Asked, Page
 from cloudsched.info.freshness import Shared
 from cloudsched.info.news import Awaited, News
 from cloudsched.info.queue import Queue, groups
@@ -24,7 +25,7 @@ from cloudsched.render.fleet import CloudVMs, Fleet, cloud_vms, fleet_of
 from cloudsched.store import StateRow, Store, queues, state_row
 from cloudsched.store.glance import Glance
 from cloudsched.store.queues import Census
-from cloudsched.web.negotiate import JSON, TEXT
+from cloudsched.web.negotiate import JSON
 from cloudsched.web.ready import SMALLEST_GZIP, Environ, Form, Key, Ready, asked, compressed, ready
 
 T = TypeVar("T")
@@ -46,41 +47,6 @@ KEPT_AT_REST = 32 << 20
 
 MOST_UNREAD = 50
 """After how many changes of the jobs a queue is forgotten that nobody reads."""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Something a picture shows, in both its forms; `document` makes encoded JSON, as text or as UTF-8 already.
-
-    A page with a `key` is rendered once, and again only after one of the `topics` it is made of has changed;
-    `index` stands for all of them. `queues` and `census` are what it needs of the jobs.
-    """
-
-    text: Callable[[], str]
-    document: Callable[[], str | bytes]
-    key: tuple[str, ...] = ()
-    topics: tuple[str, ...] = ()
-    text_type: str = TEXT
-    queues: tuple[str, ...] = ()
-    census: bool = False
-
-    def needs(self, as_json: bool) -> Wanted:
-        """What the picture must hold of the jobs for one of the forms."""
-        return Wanted(frozenset(Queue(word, as_json) for word in self.queues), self.census)
-
-    def body(self, as_json: bool) -> bytes:
-        """The page in one of its forms, as UTF-8."""
-        made = self.document() if as_json else self.text()
-        return made if isinstance(made, bytes) else made.encode(errors="replace")
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The form a client asks for; `mark` tells forms of one URL apart in the tag."""
-
-    as_json: bool
-    gzip: bool = False
-    mark: str = ""
 
 
 @dataclass(slots=True)

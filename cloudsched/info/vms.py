@@ -8,9 +8,10 @@ from typing import Any
 
 from cloudsched.errors import BadRequest, NotFound
 from cloudsched.info import news, nouns
+from cloudsched.info.forms import Page
 from cloudsched.info.listed import Found, Listings, Source, held
 from cloudsched.info.page import picture_for, show, without_suffix
-from cloudsched.info.picture import Page, Picture, Pictures
+from cloudsched.info.picture import Picture, Pictures
 from cloudsched.model.vms import VM
 from cloudsched.render import clouds, documents, vms
 from cloudsched.render.fleet import CloudVMs, Fleet
