@@ -147,7 +147,7 @@ def test_a_fork_bomb_stops_at_its_bound_and_is_ended(state_dir: Path) -> None:
     eventually(lambda: len(local_limits.members(groups(state_dir))) >= 60, "it is at its bound")
     # What is listed of two hierarchies, one after the other, may be more than there are at any moment.
     (counted,) = (each / "pids.current" for each in groups(state_dir) if (each / "pids.current").exists())
-    assert 60 <= int(counted.read_text()) <= 64
+    assert int(counted.read_text()) <= 64
     destroyed(adapter, state_dir)
 
 
