@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 import re
 import time
@@ -18,7 +19,7 @@ from cloudsched.store import Store, tokens
 from cloudsched.store.tokens import Grant
 from cloudsched.web.app import Gate, build
 from cloudsched.web.auth import OPEN, Auth, Limits, Trust
-from cloudsched.web.keyring import Keyring
+from cloudsched.web.keyring import Keyring, Refusal
 from cloudsched.web.permissions import PERMITS, Permissions, Permit, Scope
 from cloudsched.web.throttle import Failures, Rate, client_key, plain_address
 
@@ -138,6 +139,29 @@ def test_checking_reads_no_table_while_no_token_changes(store: Store, tables_rea
     tables_read.clear()
     assert {type(keyring.caller(text)).__name__ for _ in range(3)} == {"Refusal"}
     assert tables_read.count("tokens") == 1
+
+
+def test_tokens_are_compared_whole_whatever_is_wrong_with_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the comparison of constant time, and by digests of one length: what is right of a guess shows in nothing."""
+    keyring, compared = Keyring(store, TOKEN), []
+    text, token = made(store)
+    compare = hmac.compare_digest
+
+    def noted(one: str, other: str) -> bool:
+        compared.append((one, other))
+        return compare(one, other)
+
+    monkeypatch.setattr(hmac, "compare_digest", noted)
+    first, own = tokens.digest(TOKEN), tokens.digest(text)
+    for guess in (f"x{TOKEN[1:]}", f"{TOKEN[:-1]}x", TOKEN[:-1], ""):
+        compared.clear()
+        assert isinstance(keyring.caller(guess), Refusal)
+        assert compared == [(tokens.digest(guess), first)]
+    for guess in (f"{text[:-1]}{'a' if text[-1] != 'a' else 'b'}", f"cs_{token}_"):
+        compared.clear()
+        assert isinstance(keyring.caller(guess), Refusal)
+        assert compared[0] == (tokens.digest(guess), first)
+        assert all(len(one) == len(other) == len(own) for one, other in compared)
 
 
 @pytest.mark.parametrize(
