@@ -2,83 +2,23 @@
 
 from __future__ import annotations
 
-import http.client
 import logging
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from typing import Any
 
 import pytest
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
+from waitress_rig import LARGE, TIMEOUT_SECONDS, App, answers, everything, request, serving
 
 import info_server
 from cloudsched.config import Config, Global
 from cloudsched.web import daemon, serve
-from cloudsched.web.channel import JOINED_BYTES, AtOnce, TunedChannel
-
-TIMEOUT_SECONDS = 60.0
-LARGE = bytes(range(256)) * (1 << 17)
-"""32 MB: more than any socket takes, and more than Waitress's high watermark."""
-
-LOOP = "main-loop"
-
-App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-
-
-class Rig:
-    """A server in a thread of the test; `turns` counts those of its main loop."""
-
-    def __init__(self, app: App, channel: type[HTTPChannel], at_once: AtOnce | None = None) -> None:
-        self.listener = socket.socket()
-        self.listener.bind(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.server = serve.made(app, self.listener, 4, tuned=at_once is not None, at_once=at_once)
-        self.server.channel_class = channel
-        self.turns, self._stop = 0, threading.Event()
-        self._thread = threading.Thread(target=self._run, name=LOOP)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            wasyncore.loop(timeout=1, use_poll=True, map=self.server._map, count=1)
-            self.turns += 1
-
-    def close(self) -> None:
-        self._stop.set()
-        self.server.pull_trigger()
-        self._thread.join(TIMEOUT_SECONDS)
-        self.server.task_dispatcher.shutdown(timeout=5)
-        wasyncore.close_all(self.server._map)
-
-    def connect(self, receive_buffer: int = 0) -> socket.socket:
-        client = socket.socket()
-        client.settimeout(TIMEOUT_SECONDS)
-        if receive_buffer:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        client.connect(("127.0.0.1", self.port))
-        return client
-
-    def get(self, target: str = "/", method: str = "GET") -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
-        connection.request(method, target)
-        answer = connection.getresponse()
-        found = answer.status, answer.read()
-        connection.close()
-        return found
-
-
-@contextmanager
-def serving(app: App, channel: type[HTTPChannel], at_once: AtOnce | None = None) -> Iterator[Rig]:
-    rig = Rig(app, channel, at_once)
-    try:
-        yield rig
-    finally:
-        rig.close()
+from cloudsched.web.channel import JOINED_BYTES, TunedChannel
 
 
 @pytest.fixture(params=[HTTPChannel, TunedChannel], ids=["waitress", "tuned"])
@@ -98,29 +38,6 @@ def answering(*pieces: bytes, length: bool = True, status: str = "200 OK") -> Ap
         return list(pieces)
 
     return app
-
-
-def request(target: str = "/", *headers: str, version: str = "1.1") -> bytes:
-    return "\r\n".join([f"GET {target} HTTP/{version}", "Host: x", *headers, "", ""]).encode()
-
-
-def everything(client: socket.socket) -> bytes:
-    """All until the server closes."""
-    with client.makefile("rb") as stream:
-        return stream.read()
-
-
-def answers(client: socket.socket, count: int) -> list[tuple[int, bytes]]:
-    """Answers in the order they came; what has no length has no body."""
-    found = []
-    with client.makefile("rb") as stream:
-        for _ in range(count):
-            status, length = int(stream.readline().split()[1]), 0
-            while (line := stream.readline().strip()) != b"":
-                name, _, value = line.partition(b":")
-                length = int(value) if name.lower() == b"content-length" else length
-            found.append((status, stream.read(length)))
-    return found
 
 
 @pytest.mark.parametrize("size", [0, 1, JOINED_BYTES, JOINED_BYTES + 1, len(LARGE)])
@@ -382,117 +299,3 @@ def test_option_chooses_the_channel(tuning: bool, expected: type[HTTPChannel]) -
         assert server.channel_class is expected
         server.task_dispatcher.shutdown()
         wasyncore.close_all(server._map)
-
-
-class Named:
-    """Gives each target its own body, and knows in which threads it was called; `/slow` waits until it may go on."""
-
-    def __init__(self) -> None:
-        self.go_on, self.threads = threading.Event(), {}
-        self.bodies = {"/": b"", "/one": b"1", "/joined": LARGE[:JOINED_BYTES], "/large": LARGE, "/slow": b"slow"}
-
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        target, body = environ["REQUEST_URI"], self.bodies[environ["REQUEST_URI"]]
-        self.threads[target] = threading.current_thread().name
-        if target == "/slow":
-            assert self.go_on.wait(TIMEOUT_SECONDS)
-        status = "304 Not Modified" if "HTTP_IF_NONE_MATCH" in environ else "200 OK"
-        start_response(status, [("Content-Length", str(len(body)))])
-        return [body] if body and status == "200 OK" and environ["REQUEST_METHOD"] == "GET" else []
-
-    @staticmethod
-    def at_once(environ: dict[str, Any]) -> bool:
-        return str(environ["REQUEST_URI"]) != "/slow"
-
-
-@pytest.mark.parametrize("target", ["/", "/one", "/joined", "/large"])
-@pytest.mark.parametrize(("version", "header"), [("1.1", "If-None-Match: x"), ("1.1", "X: y"), ("1.0", "X: y")])
-def test_loop_answers_at_once_as_a_worker_does(target: str, version: str, header: str) -> None:
-    said = []
-    for at_once, thread in ((None, "waitress"), (Named.at_once, LOOP)):
-        app = Named()
-        with serving(app, TunedChannel, at_once) as rig, rig.connect() as client:
-            client.sendall(request(target, header, "Connection: close", version=version))
-            said.append([line for line in everything(client).split(b"\r\n") if not line.startswith(b"Date:")])
-            assert rig.get(target, "HEAD") == (200, b"")
-        assert app.threads[target].startswith(thread)
-    assert said[0] == said[1]
-    assert len(said[1]) > 3
-
-
-def test_loop_answers_while_every_worker_waits() -> None:
-    app = Named()
-    with serving(app, TunedChannel, Named.at_once) as rig, ExitStack() as stack:
-        waiting = [stack.enter_context(rig.connect()) for _ in range(8)]
-        for client in waiting:
-            client.sendall(request("/slow"))
-        for target in ("/one", "/large", "/joined"):
-            assert rig.get(target) == (200, app.bodies[target])
-        app.go_on.set()
-        assert [answers(client, 1) for client in waiting] == [[(200, b"slow")]] * 8
-
-
-def test_requests_for_loop_and_workers_on_one_connection_are_answered_in_order() -> None:
-    app = Named()
-    app.go_on.set()
-    targets = ["/one", "/slow", "/large", "/", "/joined", "/slow", "/one", "/large", "/large"]
-    expected = [(200, app.bodies[target]) for target in targets]
-    with serving(app, TunedChannel, Named.at_once) as rig, rig.connect() as client:
-        for _ in range(3):
-            client.sendall(b"".join(map(request, targets)))
-            assert answers(client, len(targets)) == expected
-            for target, answer in zip(targets, expected, strict=True):
-                client.sendall(request(target))
-                assert answers(client, 1) == [answer]
-
-
-def test_request_behind_one_that_a_worker_answers_waits_for_it() -> None:
-    app = Named()
-    with serving(app, TunedChannel, Named.at_once) as rig, rig.connect() as client:
-        client.sendall(request("/slow"))
-        client.sendall(request("/one"))
-        client.settimeout(0.2)
-        with pytest.raises(TimeoutError):
-            client.recv(1)
-        client.settimeout(TIMEOUT_SECONDS)
-        app.go_on.set()
-        assert answers(client, 2) == [(200, b"slow"), (200, b"1")]
-
-
-def test_slow_reader_of_what_the_loop_sends_delays_nobody() -> None:
-    """Not even with a second request behind the first answer, where Waitress has workers wait for room."""
-    app = Named()
-    with serving(app, TunedChannel, Named.at_once) as rig, rig.connect(4096) as slow:
-        slow.sendall(request("/large"))
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        while not any(each.total_outbufs_len for each in list(rig.server.active_channels.values())):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        assert app.threads["/large"] == LOOP
-        slow.sendall(request("/large") * 2)
-        assert rig.get("/one") == (200, b"1")
-        assert answers(slow, 3) == [(200, LARGE)] * 3
-    assert app.threads["/large"].startswith("waitress"), "requests behind each other are a worker's"
-
-
-def test_client_that_leaves_the_loop_in_the_middle_costs_nothing() -> None:
-    with serving(Named(), TunedChannel, Named.at_once) as rig:
-        for _ in range(10):
-            with rig.connect(4096) as client:
-                client.sendall(request("/large"))
-                client.recv(10)
-        assert rig.get("/large") == (200, LARGE)
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        while rig.server.active_channels and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert not rig.server.active_channels
-
-
-def test_failure_in_the_loop_is_500_and_the_loop_goes_on(caplog: pytest.LogCaptureFixture) -> None:
-    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        raise RuntimeError("broken")
-
-    with caplog.at_level(logging.CRITICAL, "waitress"), serving(app, TunedChannel, lambda _: True) as rig:
-        for _ in range(3):
-            status, body = rig.get()
-            assert (status, b"broken" in body) == (500, False)
