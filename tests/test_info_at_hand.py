@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from golden_state import golden
 from info_app import golden_client
 from wsgi import Client, RawRequest
 
-from cloudsched.store import Store, glance, polls, verbs, wishes
+from cloudsched.model.vms import VM
+from cloudsched.store import Store, glance, jobs, polls, verbs, wishes
 from cloudsched.store.polls import Polled
 from cloudsched.web import ages
 
@@ -38,12 +44,10 @@ def at_hand(client: Client, target: str, method: str = "GET", **headers: str) ->
     path, _, query = target.partition("?")
     given = {"REQUEST_METHOD": method, "QUERY_STRING": query, **headers}
     environ: dict[str, Any] = RawRequest.blank(path, given).environ
-    app, told = client.app, []
-    if not app.is_at_hand(environ):
+    found = client.app.at_hand(environ)
+    if found is None:
         return None
-    body = b"".join(app(environ, lambda *each: told.append(each)))
-    ((status, found),) = told
-    return status, {name.lower(): value for name, value in found if name != "X-Request-ID"}, body
+    return found.status, {name.lower(): value for name, value in found.headers if name != "X-Request-ID"}, found.body
 
 
 @pytest.mark.parametrize("target", ["/clusters.json", "/vms?metric=total", "/jobs?state=running", "/metrics"])
@@ -99,3 +103,82 @@ def test_nothing_is_where_requests_are_looked_at_one_by_one(tmp_path: Path, opti
     assert at_hand(client, "/vms") is None
     client.app.stopping()
     store.close()
+
+
+def _urls() -> list[str]:
+    """One VM and one job by each of their names, as JSON and as text, with all characters that a name may have."""
+    named = [
+        f"/clusters/{quote(vm.cloud, safe='')}/vms/{quote(name, safe='')}" for vm in golden().vms for name in _names(vm)
+    ]
+    jobs = [f"/jobs/{quote(job.id, safe='')}" for job in golden().jobs]
+    numbers = [f"/jobs/{job.cluster_id}.{job.proc_id}" for job in golden().jobs]
+    return [url + end for url in (*named, *jobs, *numbers) for end in ("", ".json")]
+
+
+def _names(vm: VM) -> list[str]:
+    return [name for name in dict.fromkeys((vm.id, vm.spot_id, vm.uid)) if name]
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html", "bad;;"])
+def test_one_vm_and_one_job_are_at_hand_as_a_worker_answers_them(served: tuple[Client, Store], accept: str) -> None:
+    client, _ = served
+    client.get("/vms?metric=total")
+    seen = Counter[str]()
+    for url in _urls():
+        for encoding in ("identity", "gzip"):
+            given = {"HTTP_ACCEPT": accept, "HTTP_ACCEPT_ENCODING": encoding}
+            answer = client.get(url, headers={"Accept": accept, "Accept-Encoding": encoding}, status="*")
+            found = at_hand(client, url, **given)
+            seen[f"{answer.status_int} {found is not None}"] += 1
+            if found is None:
+                assert answer.status_int == 404, url
+                continue
+            expected = {name.lower(): value for name, value in answer.headerlist if name.lower() != "x-request-id"}
+            status, shown, body = found
+            if "content-encoding" in shown:
+                # What webtest shows is unpacked already.
+                body = gzip.decompress(body)
+                assert (shown.pop("content-encoding"), shown.pop("content-length")) == ("gzip", str(len(found[2])))
+                del expected["content-length"]
+            assert (status, shown, body) == ("200 OK", expected, answer.body), url
+            known = at_hand(client, url, HTTP_IF_NONE_MATCH=answer.headers["ETag"], **given)
+            assert known and known[0] == "304 Not Modified"
+    assert seen["200 True"] > 50
+
+
+NOT_THERE = (
+    *("/jobs/nosuch", "/jobs/job-1?index=3", "/jobs/", "/jobs/..", "/jobs/%zz", "/jobs/%ff", "/jobs/a%00"),
+    *("/jobs/job-1/", "//jobs/job-1", "/clusters/nosuch/vms/x", "/clusters/mouse/vms/nosuch", "/clusters/mouse/vms/"),
+    *("/clusters//vms/x", "/clusters/./vms/x"),
+)
+
+
+@pytest.mark.parametrize("target", NOT_THERE)
+def test_what_is_not_there_or_asked_for_otherwise_is_a_workers(served: tuple[Client, Store], target: str) -> None:
+    client, _ = served
+    client.get("/vms?metric=total")
+    assert at_hand(client, target) is None
+
+
+def test_fleet_is_made_by_a_worker(served: tuple[Client, Store]) -> None:
+    client, _ = served
+    vm = golden().vms[0]
+    target = f"/clusters/{quote(vm.cloud, safe='')}/vms/{vm.uid}"
+    client.get("/jobs?state=running")
+    assert at_hand(client, target) is None
+    client.get(target)
+    assert at_hand(client, target)
+
+
+def test_job_that_has_changed_since_the_picture_is_a_workers(served: tuple[Client, Store]) -> None:
+    client, store = served
+    client.get("/vms?metric=total")
+    assert at_hand(client, "/jobs/job-1.json")
+    answers = client.app.reads.at_hand.__self__
+    picture = answers._pictures.current()
+    with store.writing() as writing:
+        jobs.record_jobs(writing, [replace(job, priority=99) for job in golden().jobs if job.id == "job-1"])
+    assert at_hand(client, "/jobs/job-1.json") is None, "the picture is not the last commit"
+    assert answers._named(["jobs", "job-1.json"], picture) is None
+    assert answers._named(["jobs", "job-2.json"], picture)
+    assert client.get("/jobs/job-1.json").json["priority"] == 99

@@ -60,9 +60,8 @@ ERRORS = {
 SUBCLASSED = {
     "cloudsched/store/columns.py": {"TypeDecorator"},
     "cloudsched/web/app.py": {"App"},
-    "cloudsched/web/channel.py": {
-        *("HTTPChannel", "WSGITask", "ErrorTask", "ThreadedTaskDispatcher", "ReadOnlyFileBasedBuffer", "_Joining"),
-    },
+    "cloudsched/web/at_once.py": {"ThreadedTaskDispatcher", "TunedChannel"},
+    "cloudsched/web/channel.py": {"HTTPChannel", "WSGITask", "ErrorTask", "ReadOnlyFileBasedBuffer", "_Joining"},
     "cloudsched/web/routing.py": {"CompiledRouter"},
     "cloudsched/web/exposition.py": {"Collector"},
     "cloudsched/logs.py": {"Formatter"},

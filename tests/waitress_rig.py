@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from waitress import wasyncore
 from waitress.channel import HTTPChannel
 
 from cloudsched.web import serve
-from cloudsched.web.channel import AtOnce
+from cloudsched.web.at_once import AtOnce
 
 TIMEOUT_SECONDS = 60.0
 LARGE = bytes(range(256)) * (1 << 17)
@@ -27,12 +28,13 @@ App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 class Rig:
     """A server in a thread of the test; `turns` counts those of its main loop."""
 
-    def __init__(self, app: App, channel: type[HTTPChannel], at_once: AtOnce | None = None) -> None:
+    def __init__(self, app: App, channel: type[HTTPChannel] | None = None, at_once: AtOnce | None = None) -> None:
         self.listener = socket.socket()
         self.listener.bind(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        self.server = serve.made(app, self.listener, 4, tuned=at_once is not None, at_once=at_once)
-        self.server.channel_class = channel
+        self.server = serve.made(app, self.listener, 4, at_once=at_once)
+        if channel:
+            self.server.channel_class = channel
         self.turns, self._stop = 0, threading.Event()
         self._thread = threading.Thread(target=self._run, name=LOOP)
         self._thread.start()
@@ -48,6 +50,9 @@ class Rig:
         self._thread.join(TIMEOUT_SECONDS)
         self.server.task_dispatcher.shutdown(timeout=5)
         wasyncore.close_all(self.server._map)
+
+    def channels(self) -> list[Any]:
+        return list(self.server.active_channels.values())
 
     def connect(self, receive_buffer: int = 0) -> socket.socket:
         client = socket.socket()
@@ -67,7 +72,7 @@ class Rig:
 
 
 @contextmanager
-def serving(app: App, channel: type[HTTPChannel], at_once: AtOnce | None = None) -> Iterator[Rig]:
+def serving(app: App, channel: type[HTTPChannel] | None = None, at_once: AtOnce | None = None) -> Iterator[Rig]:
     rig = Rig(app, channel, at_once)
     try:
         yield rig
@@ -75,8 +80,15 @@ def serving(app: App, channel: type[HTTPChannel], at_once: AtOnce | None = None)
         rig.close()
 
 
-def request(target: str = "/", *headers: str, version: str = "1.1") -> bytes:
-    return "\r\n".join([f"GET {target} HTTP/{version}", "Host: x", *headers, "", ""]).encode()
+def request(target: str = "/", *headers: str, version: str = "1.1", method: str = "GET") -> bytes:
+    return "\r\n".join([f"{method} {target} HTTP/{version}", "Host: x", *headers, "", ""]).encode()
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def everything(client: socket.socket) -> bytes:
@@ -96,3 +108,12 @@ def answers(client: socket.socket, count: int) -> list[tuple[int, bytes]]:
                 length = int(value) if name.lower() == b"content-length" else length
             found.append((status, stream.read(length)))
     return found
+
+
+def whole(client: socket.socket, *, with_body: bool) -> list[bytes]:
+    """One answer: the lines of its head without the date, then its body."""
+    with client.makefile("rb") as stream:
+        lines = list(iter(stream.readline, b"\r\n"))
+        lengths = [int(line.partition(b":")[2]) for line in lines if line.lower().startswith(b"content-length")]
+        body = stream.read(sum(lengths)) if with_body else b""
+    return [*(line for line in lines if not line.startswith(b"Date:")), body]

@@ -7,6 +7,7 @@ from typing import Any
 
 from cloudsched.config import Config, Global
 from cloudsched.info import clouds, diagnostics, explain, failures, jobs, metrics, monitors, vms
+from cloudsched.info.answers import Answers
 from cloudsched.info.job_rows import boot_failures_source
 from cloudsched.info.listed import Listings, Source
 from cloudsched.info.page import Fixed, Listed, PageOf
@@ -25,7 +26,8 @@ def create_app(store: Store, config: Config) -> WSGIApp:
     pictures = Pictures(store, seats=settings.wait_seats)
     entrance = gate("info", store, settings)
     routes = {**_routes(store, config, pictures), **shared_routes("info", store, settings, traffic)}
-    reads = Reads(Ages(store), pictures.answer, pictures.answer_at_hand)
+    answers = Answers(pictures, store)
+    reads = Reads(Ages(store), answers.ready, answers.at_hand)
     app = build(routes, entrance, settings.access_log, traffic, reads)
     app.stopping = pictures.news.close
     return app

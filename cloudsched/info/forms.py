@@ -43,3 +43,11 @@ class Asked:
     as_json: bool
     gzip: bool = False
     mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A page that a URL's last name asks for, and whether it asks for JSON by ending in `.json`."""
+
+    page: Page
+    as_json: bool

@@ -6,11 +6,12 @@ from functools import partial
 
 from cloudsched.errors import BadRequest, NotFound
 from cloudsched.info import news, nouns
-from cloudsched.info.forms import Page
+from cloudsched.info.forms import Named, Page
 from cloudsched.info.job_rows import jobs_source
 from cloudsched.info.listed import Listings
 from cloudsched.info.page import picture_for, show, show_current
 from cloudsched.info.picture import Picture, Pictures
+from cloudsched.model.jobs import Job
 from cloudsched.render import documents, jobs
 from cloudsched.store import Store
 from cloudsched.web import Request, Response, params
@@ -57,17 +58,27 @@ class OneJob:
     def on_get(self, req: Request, resp: Response, job: str) -> None:
         """GET a job: 200, or 404 with v1's sentence, `null` for `.json`."""
         picture_for(req, self._pictures, params.read(req, *news.PARAMETERS), _TOPICS)
-        plain = job.removesuffix(".json") or job
-        picture, found = self._pictures.job(*dict.fromkeys((job, plain)))
-        json_named = plain != job and (found is None or found.id != job)
+        picture, found = self._pictures.job(*references(job))
         if found is None:
-            raise NotFound("job", plain, v1_text="null" if json_named else jobs.NO_JOB)
-        page = Page(
-            text=lambda: jobs.table([found]),
-            document=lambda: documents.encode(documents.job(found, picture.reasons)),
-            topics=_TOPICS,
-        )
-        show(req, resp, page, picture, json_named=json_named)
+            *_, plain = references(job)
+            raise NotFound("job", plain, v1_text="null" if plain != job else jobs.NO_JOB)
+        named = one(picture, found, job)
+        show(req, resp, named.page, picture, json_named=named.as_json)
+
+
+def references(job: str) -> tuple[str, ...]:
+    """What the name in a job's URL may mean, the likelier one first."""
+    return tuple(dict.fromkeys((job, job.removesuffix(".json") or job)))
+
+
+def one(picture: Picture, found: Job, job: str) -> Named:
+    """The page of a job by the name in its URL."""
+    page = Page(
+        text=lambda: jobs.table([found]),
+        document=lambda: documents.encode(documents.job(found, picture.reasons)),
+        topics=_TOPICS,
+    )
+    return Named(page, len(references(job)) > 1 and found.id != job)
 
 
 _POOL = ("new", "sched")

@@ -10,8 +10,8 @@ from cloudsched.info.forms import Asked, Page
 from cloudsched.info.listed import Listings, Source
 from cloudsched.info.picture import Picture, Pictures
 from cloudsched.web import Request, Response, params
-from cloudsched.web.negotiate import JSON, prefers_json
-from cloudsched.web.ready import takes_gzip
+from cloudsched.web.negotiate import JSON, prefers_json, ranks_json
+from cloudsched.web.ready import Environ, takes_gzip
 
 PageOf = Callable[[Picture], Page]
 
@@ -82,14 +82,13 @@ def show(req: Request, resp: Response, page: Page, picture: Picture | None = Non
     A page of a picture has an ETag: the state index of what it depends on, and the form where one URL has several. A
     page with a key is also kept as it was asked for, for the next one who asks the same.
     """
-    by_url = json_named or (req.uri_template or "").endswith(".json")
-    as_json = by_url or prefers_json(req)
+    wanted = form(req.env, by_url=json_named or (req.uri_template or "").endswith(".json"))
     if picture is None:
         resp.set_header("Cache-Control", "no-cache")
         resp.append_header("Vary", "Accept")
-        resp.content_type, resp.data = JSON if as_json else page.text_type, page.body(as_json)
+        resp.content_type, resp.data = JSON if wanted.as_json else page.text_type, page.body(wanted.as_json)
         return
-    made = picture.made(page, Asked(as_json, takes_gzip(req.env), "" if by_url or not as_json else "json"))
+    made = picture.made(page, wanted)
     if page.key and not req.has_param("index"):
         picture.keep(req.env, made, page.topics)
     known = req.env.get("HTTP_IF_NONE_MATCH")
@@ -99,6 +98,12 @@ def show(req: Request, resp: Response, page: Page, picture: Picture | None = Non
         return
     resp.set_headers(made.with_body)
     resp.data = made.body
+
+
+def form(environ: Environ, *, by_url: bool) -> Asked:
+    """The form a request asks for; `by_url` says that its URL asks for JSON."""
+    as_json = by_url or ranks_json(environ.get("HTTP_ACCEPT") or "*/*")
+    return Asked(as_json, takes_gzip(environ), "" if by_url or not as_json else "json")
 
 
 def without_suffix(name: str, exists: Callable[[str], object]) -> tuple[str, bool]:

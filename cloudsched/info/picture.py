@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
-from cloudsched.errors import StateError
 from cloudsched.info import memory
 from cloudsched.info.contents import NOTHING, Contents, Wanted, read
 from cloudsched.info.forms import Asked, Page
@@ -109,6 +108,11 @@ class Picture:
             if name not in clouds:
                 clouds[name] = cloud_vms(cloud, contents.vms.get(name, {}).values())
         return fleet_of(clouds[name] for name in contents.clouds)
+
+    @property
+    def is_sorted(self) -> bool:
+        """Whether `fleet` is there already; to make it of 100,000 VMs takes a while."""
+        return "fleet" in self.__dict__
 
     def listed(self, word: str, as_json: bool) -> Iterator[str]:
         """The encoded jobs of a queue in the order of submission."""
@@ -271,9 +275,10 @@ class Pictures:
 
         Observations are no older than PUBLISH_SECONDS. Raises StateUnavailable.
         """
-        return self._at_hand() or self._looked()
+        return self.at_hand() or self._looked()
 
-    def _at_hand(self) -> Picture | None:
+    def at_hand(self) -> Picture | None:
+        """The same where it takes no look at the database."""
         self._was_asked = True
         return self._published if self._glance.is_current() else None
 
@@ -331,18 +336,6 @@ class Pictures:
             # The job has changed, or gone, since the picture was made.
             with self._publishing:
                 picture = self._publish()
-
-    def answer(self, environ: Environ) -> Ready | None:
-        """What is ready for a request; None also while the state cannot be read, which is somebody else's to say."""
-        try:
-            return self.current().answer(environ)
-        except StateError:
-            return None
-
-    def answer_at_hand(self, environ: Environ) -> Ready | None:
-        """The same where that takes no look at the database."""
-        picture = self._at_hand()
-        return None if picture is None else picture.answer(environ)
 
     def _fresh(self) -> Picture:
         with self._publishing:

@@ -8,7 +8,7 @@ from typing import Any
 
 from cloudsched.errors import BadRequest, NotFound
 from cloudsched.info import news, nouns
-from cloudsched.info.forms import Page
+from cloudsched.info.forms import Named, Page
 from cloudsched.info.listed import Found, Listings, Source, held
 from cloudsched.info.page import picture_for, show, without_suffix
 from cloudsched.info.picture import Picture, Pictures
@@ -150,16 +150,22 @@ class OneVM:
     def on_get(self, req: Request, resp: Response, cloud: str, vm: str) -> None:
         """GET a VM: 200, or 404 with v1's sentence, `{}` for `.json`."""
         picture = picture_for(req, self._pictures, params.read(req, *news.PARAMETERS), _FLEET)
-        holder = picture.fleet.find(cloud)
-        vm_id, json_named = without_suffix(vm, holder.vm if holder else lambda _: None)
-        found = holder.vm(vm_id) if holder else None
-        sentence = "{}" if json_named else vms.no_info(vm_id, None if holder else cloud)
-        if holder is None:
-            raise NotFound("cloud", cloud, v1_text=sentence)
-        if found is None:
-            raise NotFound("vm", vm_id, v1_text=sentence)
-        page = Page(text=partial(_info, vm_id, found), document=lambda: picture.vm_text(found), topics=_FLEET)
-        show(req, resp, page, picture, json_named=json_named)
+        named = one(picture, cloud, vm)
+        show(req, resp, named.page, picture, json_named=named.as_json)
+
+
+def one(picture: Picture, cloud: str, vm: str) -> Named:
+    """The page of a VM by the names in its URL. Raises NotFound."""
+    holder = picture.fleet.find(cloud)
+    vm_id, json_named = without_suffix(vm, holder.vm if holder else lambda _: None)
+    found = holder.vm(vm_id) if holder else None
+    sentence = "{}" if json_named else vms.no_info(vm_id, None if holder else cloud)
+    if holder is None:
+        raise NotFound("cloud", cloud, v1_text=sentence)
+    if found is None:
+        raise NotFound("vm", vm_id, v1_text=sentence)
+    page = Page(text=partial(_info, vm_id, found), document=lambda: picture.vm_text(found), topics=_FLEET)
+    return Named(page, json_named)
 
 
 def _info(vm_id: str, vm: VM) -> str:

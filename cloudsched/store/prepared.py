@@ -35,7 +35,10 @@ class Prepared:
         """What a query finds. Raises the errors of SQLAlchemy, as does `run`."""
         form = self._form(connection.dialect)
         cursor = form.executed(connection, values)
-        found = cursor.fetchall()
+        try:
+            found = cursor.fetchall()
+        except connection.dialect.loaded_dbapi.Error as ex:
+            raise form.error(connection, cursor, ex) from ex
         results = self._results.get(connection.dialect.name)
         if results is None:
             # Some drivers' types decide what is to be done to their values.
@@ -80,11 +83,17 @@ class _Form:
             else:
                 cursor.executemany(self.sql, bound)
         except connection.dialect.loaded_dbapi.Error as ex:
-            lost = connection.dialect.is_disconnect(ex, connection.connection.driver_connection, cursor)
-            raise DBAPIError.instance(
-                self.sql, None, ex, connection.dialect.loaded_dbapi.Error, connection_invalidated=lost
-            ) from ex
+            raise self.error(connection, cursor, ex) from ex
         return cursor
+
+    def error(self, connection: Connection, cursor: Any, ex: Any) -> BaseException:
+        """SQLAlchemy's error for the driver's."""
+        dialect = connection.dialect
+        lost = dialect.is_disconnect(ex, connection.connection.driver_connection, cursor)
+        found: BaseException = DBAPIError.instance(
+            self.sql, None, ex, dialect.loaded_dbapi.Error, connection_invalidated=lost
+        )
+        return found
 
     def _bound(self, values: Mapping[str, Any]) -> Any:
         bound = {**self.defaults, **values}

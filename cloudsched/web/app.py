@@ -29,9 +29,6 @@ from cloudsched.web.traffic import Traffic
 
 StartResponse = Callable[..., Any]
 
-_ANSWER = "cloudsched.answer"
-"""Where the environment has an answer that was found before the application was called."""
-
 
 class WSGIApp(falcon.App[falcon.Request, falcon.Response]):
     """Falcon's application behind what is ready: `reads` finds an answer, which is counted by `traffic`.
@@ -47,20 +44,15 @@ class WSGIApp(falcon.App[falcon.Request, falcon.Response]):
 
     def __call__(self, env: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
-        answer = env.get(_ANSWER)
-        if answer is None and self.reads is not None:
-            answer = self._answer(env, self.reads.ready, self.reads.ages)
+        answer = self._answer(env, self.reads.ready, self.reads.ages) if self.reads else None
         if answer is None:
             return super().__call__(env, start_response)
         start_response(answer.status, answer.headers)
         return [answer.body] if answer.body else []
 
-    def is_at_hand(self, env: dict[str, Any]) -> bool:
-        """Whether a request is answered without waiting for anything; then its environment has the answer."""
-        if self.reads is None:
-            return False
-        answer = env[_ANSWER] = self._answer(env, self.reads.at_hand, self.reads.ages.at_hand)
-        return answer is not None
+    def at_hand(self, env: Environ) -> Answer | None:
+        """The answer to a request where that waits for nothing."""
+        return self._answer(env, self.reads.at_hand, self.reads.ages.at_hand) if self.reads else None
 
     def _answer(self, env: Environ, ready: Lookup, headers: Callable[[], Told | None]) -> Answer | None:
         method = env["REQUEST_METHOD"]

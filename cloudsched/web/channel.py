@@ -4,24 +4,17 @@ Waitress 3.0.2 sends from the worker's thread and lets the main loop poll the sa
 loop finds it writable, cannot take its lock, and polls again at once: with more than one client it takes the
 interpreter from the very thread it waits for (docs/performance.md has the measurements). Four things are changed, the
 rest is Waitress's own: head and body of an answer are one send; the loop leaves a channel alone for as long as a worker
-is sending on it; large bodies are sent from where they are; what the application has at hand is sent by the loop
-itself, for to wake a worker and be woken by it costs more than such an answer.
+is sending on it; large bodies are sent from where they are; an answer that can have no body ends no connection.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import HTTPChannel
-from waitress.task import ErrorTask, Task, ThreadedTaskDispatcher, WSGITask
-
-AtOnce = Callable[[dict[str, Any]], bool]
-"""Whether an application answers a request without waiting for anything; called in the main loop, so it must not wait
-either. What it prepares it may leave in the environment that the application is then called with."""
+from waitress.task import ErrorTask, WSGITask
 
 JOINED_BYTES = 1 << 16
 """A first piece of a body up to this size is joined to its head; a larger one is sent uncopied, behind it."""
@@ -66,6 +59,15 @@ class _Joining:
         super().write(data)  # type: ignore[misc]
         self.channel.write_head()
 
+    def set_close_on_finish(self: Any) -> None:
+        """End the connection after the answer; Waitress asks for that where there is no length.
+
+        An answer of a status without a body ends with its head all the same (RFC 9112 6.3).
+        """
+        asked_for = self.request.headers.get("CONNECTION", "").lower()
+        if self.has_body or self.version == "1.0" or asked_for == "close":
+            super().set_close_on_finish()  # type: ignore[misc]
+
 
 class _WSGITask(_Joining, WSGITask):  # type: ignore[misc]
     pass
@@ -75,24 +77,6 @@ class _ErrorTask(_Joining, ErrorTask):  # type: ignore[misc]
     pass
 
 
-class Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]
-    """Workers for what is not answered `at_once`; for tuned channels."""
-
-    def __init__(self, at_once: AtOnce, threads: int) -> None:
-        super().__init__()
-        self.at_once = at_once
-        self.set_thread_count(threads)
-
-    def add_task(self, channel: Any) -> None:
-        """Queue a channel; one that the main loop has just read a request of is its own to queue."""
-        if not channel.keeps_task():
-            self.queue_task(channel)
-
-    def queue_task(self, channel: Any) -> None:
-        """Have a worker answer the next request of a channel."""
-        super().add_task(channel)
-
-
 class TunedChannel(HTTPChannel):  # type: ignore[misc]
     """A channel for `BaseWSGIServer.channel_class`.
 
@@ -100,44 +84,10 @@ class TunedChannel(HTTPChannel):  # type: ignore[misc]
     do, and it is told: `pull_trigger` comes after the mark is gone, else the loop could miss it and sleep.
     """
 
+    task_class = _WSGITask
     error_task_class = _ErrorTask
     head = b""
     _sending = False
-    _kept = False
-    _begun: Task | None = None
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._loop = threading.get_ident()
-
-    def task_class(self, channel: HTTPChannel, request: Any) -> Task:
-        """What answers a request, to be begun or begun already."""
-        begun, self._begun = self._begun, None
-        return begun or _WSGITask(channel, request)
-
-    def keeps_task(self) -> bool:
-        """Whether the main loop asks, which has the lock on the requests then and goes on once it has not."""
-        if threading.get_ident() != self._loop:
-            return False
-        self._kept = True
-        return True
-
-    def received(self, data: bytes) -> bool:
-        """Take what has come; answer a request at once or have it answered."""
-        taken: bool = super().received(data)
-        if self._kept:
-            self._kept = False
-            self._answer(self.server.task_dispatcher)
-        return taken
-
-    def _answer(self, dispatcher: Dispatcher) -> None:
-        # With more requests behind it, or output before it, Waitress waits for room: no loop may.
-        if len(self.requests) == 1 and not self.requests[0].error and not self.total_outbufs_len:
-            self._begun = _WSGITask(self, self.requests[0])
-            if dispatcher.at_once(self._begun.get_environment()):
-                self.service()
-                return
-        dispatcher.queue_task(self)
 
     def writable(self) -> bool:
         """Whether the main loop should poll for writing."""
@@ -157,11 +107,18 @@ class TunedChannel(HTTPChannel):  # type: ignore[misc]
             return 0
         if isinstance(data, ReadOnlyFileBasedBuffer) or size > JOINED_BYTES:
             self.write_head()
-            self._write(_Whole(data) if isinstance(data, bytes) else data)
+            if isinstance(data, bytes):
+                self.write_whole(data)
+            else:
+                self._write(data)
         else:
             head, self.head = self.head, b""
             self._write(head + data)
         return size
+
+    def write_whole(self, data: bytes) -> None:
+        """Send bytes from where they are, as much as the socket takes, and keep the rest for the main loop."""
+        self._write(_Whole(data))
 
     def _write(self, data: Any) -> None:
         self._sending = True

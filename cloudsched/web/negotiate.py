@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
-from falcon import Request, Response
+from falcon import Request, Response, mediatypes
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -14,9 +16,21 @@ HTML = "text/html; charset=utf-8"
 
 def prefers_json(req: Request) -> bool:
     """Whether the Accept header ranks JSON above text; `*/*` and no header at all mean text."""
-    if req.client_prefers((JSON, "text/plain")) != JSON:
+    return ranks_json(req.accept)
+
+
+@lru_cache(maxsize=256)
+def ranks_json(accept: str) -> bool:
+    """The same of a header's value, which is one of a few for most clients."""
+    if _preferred((JSON, "text/plain"), accept) != JSON:
         return False
-    return req.client_prefers(("text/plain", JSON)) == JSON or JSON in req.accept.lower()
+    return _preferred(("text/plain", JSON), accept) == JSON or JSON in accept.lower()
+
+
+def _preferred(types: tuple[str, ...], accept: str) -> str:
+    with suppress(ValueError):
+        return mediatypes.best_match(types, accept)
+    return ""
 
 
 def prefers_html(req: Request) -> bool:

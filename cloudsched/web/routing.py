@@ -55,6 +55,11 @@ def segments(path: str) -> list[str]:
     return names
 
 
+def are_names(found: list[str]) -> bool:
+    """Whether a path's segments may name anything: an empty one or one of dots does not, but for the root's."""
+    return found == [""] or not any(name in ("", ".", "..") for name in found)
+
+
 def _bad_target(problem: str) -> BadRequest:
     return BadRequest(f"The request target {problem}.", code="bad-target")
 
@@ -82,7 +87,7 @@ class RawRouter(CompiledRouter):
         if req is None:
             return super().find(uri)
         names = segments(raw_path(req.env))
-        if names != [""] and any(name in ("", ".", "..") for name in names):
+        if not are_names(names):
             return None
         route = super().find("/" + "/".join(quote(name, safe="") for name in names))
         if route is None:

@@ -18,7 +18,8 @@ from waitress import wasyncore
 from waitress.server import create_server
 
 from cloudsched.web.app import WSGIApp
-from cloudsched.web.channel import AtOnce, Dispatcher, TunedChannel
+from cloudsched.web.at_once import AtOnce, AtOnceChannel, Dispatcher
+from cloudsched.web.channel import TunedChannel
 from cloudsched.web.guard import Sweep, guarded
 from cloudsched.web.listening import Rights, listening_socket, url
 from cloudsched.web.params import BODY_LIMIT
@@ -69,7 +70,7 @@ def serve(
     # Waitress warns whenever a request waits for a thread, which the access log shows better.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     listener = listening_socket(endpoint.listen, endpoint.port, endpoint.rights)
-    server = made(app, listener, endpoint.threads, tuned=endpoint.tuned, at_once=app.is_at_hand)
+    server = made(app, listener, endpoint.threads, tuned=endpoint.tuned, at_once=app.at_hand)
     server.channel_class = guarded(server.channel_class, app.pauses)
     channels, sweep = server._map, Sweep(TUNING["connection_limit"])
     stop = threading.Event()
@@ -109,7 +110,7 @@ def made(
     dispatcher = Dispatcher(at_once, threads) if tuned and at_once else None
     server = create_server(app, map={}, sockets=[listener], threads=threads, _dispatcher=dispatcher, **TUNING)
     if tuned:
-        server.channel_class = TunedChannel
+        server.channel_class = AtOnceChannel if at_once else TunedChannel
     return server
 
 
