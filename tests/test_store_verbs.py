@@ -282,3 +282,31 @@ def test_finished_jobs_and_unused_shapes_are_forgotten(fleet: Store) -> None:
     before = fleet.state()
     prune(fleet, 1000 + 31 * DAY)
     assert fleet.state() == before
+
+
+@pytest.mark.sqlite
+def test_verb_costs_no_more_for_all_that_was_asked_before_it(fleet: Store) -> None:
+    """Counted in steps of SQLite, on the connection that wrote last, which the next writer gets again."""
+    steps, raw = [0], None
+
+    def step() -> int:
+        steps[0] += 1
+        return 0
+
+    def taken(number: int) -> int:
+        nonlocal raw
+        with fleet.looking() as connection:
+            raw = connection.connection.driver_connection
+            assert raw
+            raw.set_progress_handler(step, 1)
+        before = steps[0]
+        verbs.wish_enabled(fleet, BY, "mouse", bool(number % 2))
+        raw.set_progress_handler(None, 0)
+        return steps[0] - before
+
+    first = [taken(number) for number in range(10)]
+    for number in range(500):
+        verbs.wish_enabled(fleet, BY, "mouse", bool(number % 2))
+    last = [taken(number) for number in range(10)]
+    assert min(first) > 100
+    assert max(last) < 1.2 * max(first)

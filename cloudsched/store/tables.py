@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Index, Table
+from sqlalchemy import Index, Table, text
 
 from cloudsched.store.columns import integer as _int
 from cloudsched.store.columns import json_value as _json
@@ -290,6 +290,8 @@ operations = _table(
     _int("made_at"),
 )
 
+_STANDING = text("superseded_by IS NULL")
+
 wishes = _table(
     "wishes",
     _int("id", primary_key=True, autoincrement=False),
@@ -302,6 +304,8 @@ wishes = _table(
     _text("reason"),
     _int("superseded_by", nullable=True),
     Index("wishes_target", "kind", "name", "aspect"),
+    # What a verb asks for is held against what is in force, not against all that was ever asked of the same thing.
+    Index("wishes_in_force", "kind", "name", "aspect", sqlite_where=_STANDING, postgresql_where=_STANDING),
 )
 
 idempotency_keys = _table(

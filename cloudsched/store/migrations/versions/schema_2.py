@@ -29,6 +29,9 @@ def upgrade() -> None:
     _add_tokens()
     _count_jobs()
     op.create_index("ix_vms_shape", "vms", ["shape"])
+    standing = sa.text("superseded_by IS NULL")
+    target = ["kind", "name", "aspect"]
+    op.create_index("wishes_in_force", "wishes", target, sqlite_where=standing, postgresql_where=standing)
     _add_keys()
     _chain("journal")
     _ends("journal_ends")
