@@ -11,13 +11,14 @@ import threading
 import time
 from collections.abc import Callable
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from waitress.channel import ClientDisconnected
 from waitress.task import ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import build_http_date
 
-from cloudsched.web.channel import JOINED_BYTES, TunedChannel
+from cloudsched.web.channel import TunedChannel
 from cloudsched.web.ready import Answer
 
 AtOnce = Callable[[dict[str, str]], Answer | None]
@@ -129,22 +130,29 @@ class AtOnceChannel(TunedChannel):
 
     def _send(self, answer: Answer) -> None:
         """Send as much as the socket takes; the rest waits like any output until the loop can send it."""
-        first, rest = head(answer, self.server.adj.ident, time.time()), answer.body
-        if len(rest) <= JOINED_BYTES:
-            first, rest = first + rest, b""
+        parts = (head(answer, self.server.adj.ident, time.time()), answer.body)
         try:
-            sent = self.send(first, do_close=False)
-            for left in filter(None, (first[sent:], rest)):
-                self.write_whole(left)
+            sent = self._sent(parts)
+            for part in parts:
+                if sent < len(part):
+                    self.write_whole(memoryview(part)[sent:])
+                sent = max(0, sent - len(part))
         except (OSError, ClientDisconnected):
             self.will_close = True
+
+    def _sent(self, parts: tuple[bytes, bytes]) -> int:
+        try:
+            sent: int = self.socket.sendmsg(parts)
+        except BlockingIOError:
+            return 0
+        return sent
 
 
 def head(answer: Answer, ident: str, now: float) -> bytes:
     """Status line and headers of an answer on a connection that is kept, as Waitress writes them."""
-    headers = (*answer.headers, ("Date", build_http_date(now)), ("Server", ident))
-    lines = sorted(f"{_capitalized(name)}: {value}" for name, value in headers)
-    return "\r\n".join((f"HTTP/1.1 {answer.status}", *lines, "\r\n")).encode("latin-1")
+    headers = [*answer.headers, ("Date", build_http_date(now)), ("Server", ident)]
+    named = sorted(((_capitalized(name), value) for name, value in headers), key=itemgetter(0))
+    return "\r\n".join((f"HTTP/1.1 {answer.status}", *map(": ".join, named), "\r\n")).encode("latin-1")
 
 
 @lru_cache(maxsize=64)

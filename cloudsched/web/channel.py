@@ -23,7 +23,7 @@ JOINED_BYTES = 1 << 16
 class _Whole(ReadOnlyFileBasedBuffer):  # type: ignore[misc]
     """Bytes in the place of a buffer, without a copy of them."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes | memoryview) -> None:
         super().__init__(BytesIO())
         self._rest = memoryview(body)
         self.remain = len(body)
@@ -116,7 +116,7 @@ class TunedChannel(HTTPChannel):  # type: ignore[misc]
             self._write(head + data)
         return size
 
-    def write_whole(self, data: bytes) -> None:
+    def write_whole(self, data: bytes | memoryview) -> None:
         """Send bytes from where they are, as much as the socket takes, and keep the rest for the main loop."""
         self._write(_Whole(data))
 
