@@ -48,6 +48,8 @@ _JOB_KEYS = (
     *("myproxy_server_port", "myproxy_creds_name", "x509userproxy_expiry_time", "blocked_clouds"),
 )
 _OUR_JOB_KEYS = ("problem", "hold_reason", "exit_code", "submitted_at", "finished_at")
+_JOB_VALUES, _OUR_JOB_VALUES = attrgetter(*_JOB_KEYS), attrgetter(*_OUR_JOB_KEYS)
+_SHAPE_VALUES = attrgetter(*SHAPE_FIELDS)
 _ALWAYS_IN_JOBS: Document = {"req_imageloc": "", "running_vm": None}
 
 
@@ -173,11 +175,13 @@ def hosts(fleet: Fleet) -> Document:
 
 def job(each: Job, of_shape: Reasons) -> Document:
     """One job: v1's 49 keys and ours, with every reason why it has no VM (PARITY 3.4)."""
-    document: Document = {key: getattr(each, key) for key in _JOB_KEYS}
-    document |= {key: getattr(each.shape, key) for key in SHAPE_FIELDS}
+    document: Document = dict(zip(_JOB_KEYS, _JOB_VALUES(each), strict=True))
+    document.update(zip(SHAPE_FIELDS, _SHAPE_VALUES(each.shape), strict=True))
     document["uservmtype"] = each.shape.uservmtype
-    document |= _ALWAYS_IN_JOBS | {key: getattr(each, key) for key in _OUR_JOB_KEYS}
-    return document | {"failed_boot_reason": failures.reasons(each, of_shape)}
+    document.update(_ALWAYS_IN_JOBS)
+    document.update(zip(_OUR_JOB_KEYS, _OUR_JOB_VALUES(each), strict=True))
+    document["failed_boot_reason"] = failures.reasons(each, of_shape)
+    return document
 
 
 def job_list(listed: Iterable[Job], of_shape: Reasons) -> Document:

@@ -18,8 +18,9 @@ _WAITING_FOR_NOBODY = Prepared(text("PRAGMA busy_timeout=0"))
 
 T = TypeVar("T")
 
-SLOW_SECONDS = 0.005
-"""What a query that finds its row by an index takes only where the disk has to be waited for."""
+SLOW_SECONDS = 0.02
+"""What a query that finds its row by an index takes where a slow disk has to be waited for; a fast one needs less, and
+so do other threads that have the interpreter in the meantime."""
 
 REST_SECONDS = 1.0
 """After such a query the disk is others' to wait for, for so long."""
@@ -45,7 +46,7 @@ class Brief:
             self.close()
             found = None
         now = self._clock()
-        # It takes as long, too, when other threads have kept the interpreter; that is no reason.
+        # It may take as long without any disk, when other threads have kept the interpreter; that is no reason.
         if now - began > SLOW_SECONDS and _blocks_read() > blocks:
             self._until = now + REST_SECONDS
         return found

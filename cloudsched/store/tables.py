@@ -290,8 +290,7 @@ operations = _table(
     _int("made_at"),
 )
 
-_STANDING = text("superseded_by IS NULL")
-
+_STANDING = text("superseded_by IS NULL")  # a verb is held against these, not against all that was ever asked
 wishes = _table(
     "wishes",
     _int("id", primary_key=True, autoincrement=False),
@@ -304,7 +303,6 @@ wishes = _table(
     _text("reason"),
     _int("superseded_by", nullable=True),
     Index("wishes_target", "kind", "name", "aspect"),
-    # What a verb asks for is held against what is in force, not against all that was ever asked of the same thing.
     Index("wishes_in_force", "kind", "name", "aspect", sqlite_where=_STANDING, postgresql_where=_STANDING),
 )
 

@@ -29,7 +29,7 @@ texts alone: who sends it is not known. Every answer has its length, but for one
 """
 
 MOST_KNOWN = 512
-"""How many requests are known by their bytes; when there are more, all are forgotten."""
+"""How many requests are known by their bytes, and how many have been seen once; of more, all are forgotten."""
 
 _KEPT = frozenset(("", "keep-alive"))
 """What HTTP/1.1 clients say of their connection who keep it (RFC 9112 9.3)."""
@@ -44,6 +44,7 @@ class Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]
         super().__init__()
         self._at_once = at_once
         self._known: dict[bytes, dict[str, str]] = {}
+        self._seen: set[bytes] = set()
         self.set_thread_count(threads)
 
     def add_task(self, channel: Any) -> None:
@@ -61,15 +62,24 @@ class Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]
         return None if environ is None else self._answer(environ)
 
     def answer(self, environ: dict[str, Any], data: bytes) -> Answer | None:
-        """The answer to a request, which is known by its bytes from now on."""
+        """The answer to a request, which is known by its bytes from the second time on."""
         # Not the client's address, nor what holds on to its connection.
         said = {key: value for key, value in environ.items() if isinstance(value, str) and key[:7] != "REMOTE_"}
         found = self._answer(said)
         if found is not None:
-            if len(self._known) >= MOST_KNOWN:
-                self._known.clear()
-            self._known[data] = said
+            self._learn(data, said)
         return found
+
+    def _learn(self, data: bytes, said: dict[str, str]) -> None:
+        # Who goes through all jobs once would make us forget those who come again.
+        repeats = data in self._seen
+        room: Any = self._known if repeats else self._seen
+        if len(room) >= MOST_KNOWN:
+            room.clear()
+        if repeats:
+            self._known[data] = said
+        else:
+            self._seen.add(data)
 
     def _answer(self, environ: dict[str, str]) -> Answer | None:
         try:
