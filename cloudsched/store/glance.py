@@ -19,7 +19,7 @@ from cloudsched.store.connect import StateRow, Store, file_identity
 from cloudsched.store.failures import translated
 from cloudsched.store.pulse import Pulse
 
-LOOK_SECONDS = 0.01
+LOOK_SECONDS = 0.05
 
 _COLUMNS = ", ".join('"' + name + '"' for name in StateRow.__dataclass_fields__)
 _ROW = f"SELECT {_COLUMNS} FROM state"  # noqa: S608
