@@ -319,7 +319,8 @@ def test_engine_counts_real_boots_and_failures(tmp_path: Path) -> None:
         "[good]\ncloud_type = local\nvm_slots = 1\nmemory = 4000\nenabled = true\n"
         "[broken]\ncloud_type = local\nvm_slots = 1\nmemory = 4000\nenabled = true\ncommand = /nonexistent {uid}\n"
     )
-    job = 'executable = /bin/sleep\narguments = 0.2\n+TargetClouds = "{}"\nqueue\n'
+    # Long enough to be seen running on the busiest machine: else nobody knows on which cloud it ran.
+    job = 'executable = /bin/sleep\narguments = 3\n+TargetClouds = "{}"\nqueue\n'
     with scheduler(tmp_path, "--no-servers", cloud_resource_config=tmp_path / "clouds.conf"):
         directory = tmp_path / "state"
         store = databases.open_store(directory)

@@ -302,7 +302,7 @@ wishes = _table(
     _int("made_at"),
     _text("reason"),
     _int("superseded_by", nullable=True),
-    Index("wishes_target", "kind", "name", "aspect"),
+    Index("wishes_target", "kind", "name"),
     Index("wishes_in_force", "kind", "name", "aspect", sqlite_where=_STANDING, postgresql_where=_STANDING),
 )
 

@@ -48,7 +48,7 @@ def nothing(environ: Environ) -> None:
 class Reads:
     """How an application answers who reads: `ages` are headers of every answer, `ready` finds answers that are made.
 
-    `at_hand` waits for nothing, neither a lock nor the database, and finds none where `ready` would have to.
+    `at_hand` is for the server's main loop: it waits for nobody's lock and finds none where it would have to.
     """
 
     ages: Ages

@@ -101,4 +101,4 @@ def test_waitress_own_tests_pass_with_our_channel(suite: Path, at_once: bool) ->
     made = re.search(r"made (\d+) channels, answered (\d+) at once", ran.stdout)
     assert passed and int(passed[1]) > 700
     assert made and int(made[1]) > 50
-    assert int(made[2]) > 100 if at_once else made[2] == "0"
+    assert int(made[2]) > 50 if at_once else made[2] == "0"
