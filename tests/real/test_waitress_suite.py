@@ -17,7 +17,9 @@ SECONDS = 1200
 
 CONFTEST = """
 import functools
+import io
 import os
+import sys
 import waitress.channel
 import waitress.server
 from cloudsched.web.at_once import AtOnceChannel, Dispatcher
@@ -37,7 +39,11 @@ def at_once(application, environ):
     def start_response(status, headers, exc_info=None):
         told[:] = [status, list(headers)]
         return pieces.append
-    found = application(environ, start_response)
+    # Its applications are given what every server gives beside what the request says.
+    client = {{"REMOTE_ADDR": "127.0.0.1", "REMOTE_HOST": "127.0.0.1", "REMOTE_PORT": "0"}}
+    found = application(
+        {{**environ, **client, "wsgi.input": io.BytesIO(), "wsgi.errors": sys.stderr}}, start_response
+    )
     pieces.extend(found)
     if hasattr(found, "close"):
         found.close()
