@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -182,3 +184,16 @@ def test_job_that_has_changed_since_the_picture_is_a_workers(served: tuple[Clien
     assert answers._named(["jobs", "job-1.json"], picture) is None
     assert answers._named(["jobs", "job-2.json"], picture)
     assert client.get("/jobs/job-1.json").json["priority"] == 99
+
+
+def test_commit_of_a_stranger_who_beats_no_pulse_is_looked_for_by_a_worker(served: tuple[Client, Store]) -> None:
+    """However often the loop has asked before: it looks at nothing, so it takes nobody's turn to look."""
+    client, store = served
+    before = int(client.get("/vms").headers["X-State-Index"])
+    assert at_hand(client, "/vms")
+    with closing(sqlite3.connect(str(store.path), isolation_level=None)) as stranger:
+        stranger.execute('UPDATE state SET "index" = "index" + 1, vms = "index" + 1, verbs = "index" + 1')
+    client.app.reads.at_hand.__self__._pictures._glance._until = 0.0
+    assert [at_hand(client, "/vms") for _ in range(3)] == [None] * 3
+    assert int(client.get("/vms").headers["X-State-Index"]) == before + 1
+    assert at_hand(client, "/vms")

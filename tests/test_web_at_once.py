@@ -101,19 +101,21 @@ def test_request_that_is_known_is_not_read_again(monkeypatch: pytest.MonkeyPatch
 
 
 def test_known_request_that_is_not_at_hand_any_more_is_a_workers() -> None:
-    app, at_hand = Named(), [True]
+    app, at_hand, asked = Named(), [True], []
 
     def at_once(environ: dict[str, Any]) -> Answer | None:
+        asked.append(environ["REQUEST_URI"])
         return app.at_once(environ) if at_hand[0] else None
 
     with serving(app, at_once=at_once) as rig, rig.connect() as client:
-        for is_at_hand, thread in ((True, LOOP), (False, "waitress"), (True, LOOP)):
+        for is_at_hand, thread in ((True, LOOP), (True, LOOP), (False, "waitress"), (True, LOOP)):
             at_hand[0] = is_at_hand
             client.sendall(request("/one"))
             assert answers(client, 1) == [(200, b"1")]
             assert app.threads["/one"].startswith(thread)
             # What comes while a worker is still at the end of the last request is a worker's as well.
             wait_until(lambda: not any(each.requests for each in rig.channels()))
+    assert len(asked) == 4, "once for each request"
 
 
 def test_what_looks_like_a_known_request_may_be_the_body_of_another() -> None:

@@ -275,12 +275,14 @@ class Pictures:
 
         Observations are no older than PUBLISH_SECONDS. Raises StateUnavailable.
         """
-        return self.at_hand() or self._looked()
+        self._was_asked = True
+        shown = self._published if self._glance.is_current() else None
+        return shown or self._looked()
 
     def at_hand(self) -> Picture | None:
-        """The same where it takes no look at the database."""
+        """The same where it takes no look at the database, which is left to who asks for the current one."""
         self._was_asked = True
-        return self._published if self._glance.is_current() else None
+        return self._published if self._glance.is_trusted() else None
 
     def after(self, awaited: Awaited, topics: tuple[str, ...], has_left: Callable[[], bool]) -> Picture:
         """A picture in which one of the topics changed after an index, or the current one when waiting is over.

@@ -26,7 +26,7 @@ _ROW = f"SELECT {_COLUMNS} FROM state"  # noqa: S608
 
 
 class Glance:
-    """The state row of one store, for one caller of `row` at a time; any thread may call `is_current`."""
+    """The state row of one store, for one caller of `row` at a time; any thread may call the others."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store, self._clock = store, clock
@@ -38,17 +38,19 @@ class Glance:
         self._pending = self._seen = b""
         self._until = 0.0
 
+    def is_trusted(self) -> bool:
+        """Whether the row that was last trusted is still the last commit, and it is not yet time to look again."""
+        seen = self._seen
+        return bool(seen) and self._pulse.read() == seen and self._clock() < self._until
+
     def is_current(self) -> bool:
-        """Whether the row that was last trusted is still the last commit, seen from the moment of this call.
+        """The same for who looks where it is not, seen from the moment of this call.
 
         Every LOOK_SECONDS one caller is told that it is not, and looks; the others need not wait for that.
         """
-        seen, now = self._seen, self._clock()
-        if not seen or self._pulse.read() != seen:
-            return False
-        if now < self._until:
+        if self.is_trusted():
             return True
-        self._until = now + LOOK_SECONDS
+        self._until = self._clock() + LOOK_SECONDS
         return False
 
     def row(self) -> StateRow:

@@ -56,10 +56,13 @@ class Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]
         """Have a worker answer the next request of a channel."""
         super().add_task(channel)
 
+    def knows(self, data: bytes) -> bool:
+        """Whether these bytes are a request that comes again."""
+        return data in self._known
+
     def repeated(self, data: bytes) -> Answer | None:
-        """The answer to a request in bytes that were answered before."""
-        environ = self._known.get(data)
-        return None if environ is None else self._answer(environ)
+        """The answer to a request that is known."""
+        return self._answer(self._known[data])
 
     def answer(self, environ: dict[str, Any], data: bytes) -> Answer | None:
         """The answer to a request, which is known by its bytes from the second time on."""
@@ -84,8 +87,7 @@ class Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]
     def _answer(self, environ: dict[str, str]) -> Answer | None:
         try:
             return self._at_once(environ)
-        except Exception:
-            # A worker meets it too, and answers 500 to one client instead of ending the loop for all.
+        except Exception:  # a worker meets it too, and answers 500 to one client instead of ending the loop for all
             _log.exception("nothing could be answered at once")
             return None
 
@@ -111,7 +113,8 @@ class AtOnceChannel(TunedChannel):
         dispatcher: Dispatcher = self.server.task_dispatcher
         # With more requests behind it, or output before it, Waitress waits for room: no loop may.
         is_idle = self.request is None and not self.requests and not self.total_outbufs_len
-        if is_idle and not self.will_close and not self.close_when_flushed:
+        is_known = is_idle and dispatcher.knows(data) and not self.will_close and not self.close_when_flushed
+        if is_known:
             answer = dispatcher.repeated(data)
             if answer is not None:
                 self._send(answer)
@@ -119,7 +122,7 @@ class AtOnceChannel(TunedChannel):
         taken: bool = super().received(data)
         if self._kept:
             self._kept = False
-            answer = self._found(dispatcher, data) if is_idle else None
+            answer = self._found(dispatcher, data) if is_idle and not is_known else None
             if answer is None:
                 dispatcher.queue_task(self)
             else:
