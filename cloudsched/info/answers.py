@@ -9,7 +9,7 @@ from cloudsched.info import jobs, vms
 from cloudsched.info.forms import Named
 from cloudsched.info.page import form
 from cloudsched.info.picture import Picture, Pictures
-from cloudsched.render.jobs import number
+from cloudsched.render.jobs import numbers
 from cloudsched.store import Store, queues
 from cloudsched.store.brief import Brief
 from cloudsched.web.ready import Environ, Ready
@@ -60,7 +60,7 @@ class Answers:
 
     def _job(self, picture: Picture, job: str) -> Named | None:
         meant = jobs.references(job)
-        numbers = [numbered for each in meant if (numbered := number(each))]
-        found = self._brief.find(partial(queues.job, references=meant, numbers=numbers, shapes=picture.shapes))
+        query = partial(queues.job, references=meant, numbers=numbers(meant), shapes=picture.shapes)
+        found = self._brief.find(query)
         # A later change than the picture's would be shown beside what is older.
         return jobs.one(picture, found.job, job) if found and found.revision <= picture.index else None

@@ -323,7 +323,7 @@ class Pictures:
 
         A reference is an id, or else CLUSTER.PROC.
         """
-        numbers = [number for each in references if (number := jobs.number(each))]
+        numbers = jobs.numbers(references)
         picture = self.current()
         with self._store.looking() as connection:
             found = queues.job(connection, references, numbers, picture.shapes)

@@ -51,6 +51,11 @@ def _word(job_status: int) -> str:
     return known.get(job_status, str(job_status))
 
 
+def numbers(references: Iterable[str]) -> list[tuple[int, int]]:
+    """The (cluster, proc) of all names that mean one."""
+    return [found for each in references if (found := number(each))]
+
+
 def number(job_id: str) -> tuple[int, int] | None:
     """The (cluster, proc) that a name means which is no id: `CLUSTER.PROC`."""
     found = _NUMBER.fullmatch(job_id)
