@@ -73,6 +73,8 @@ class Boots:
 
     def record(self, writing: Writing, snapshot: Snapshot, boots: Sequence[Boot]) -> list[VM]:
         """Record the VMs of these boots as requested; returns them."""
+        if not boots:
+            return []
         known = {cloud.name: cloud for cloud in snapshot.clouds}
         position = vms.next_position(writing.connection)
         found: list[VM] = []

@@ -45,7 +45,7 @@ class Endings:
 
     def record(self, writing: Writing, snapshot: Snapshot, actions: Sequence[Destroy | Retire]) -> None:
         """Record that VMs are being destroyed or leave their cloud's allowance."""
-        known = {vm.uid: vm for vm in snapshot.vms}
+        known = _concerned(snapshot, actions)
         changes: list[dict[str, Any]] = []
         for action in actions:
             if isinstance(action, Destroy):
@@ -69,7 +69,7 @@ class Endings:
 
     def destroy_calls(self, snapshot: Snapshot, actions: Sequence[Destroy]) -> list[Call]:
         """The calls that destroy VMs: per cloud, at most `at_once` VMs in each."""
-        known = {vm.uid: vm for vm in snapshot.vms}
+        known = _concerned(snapshot, actions)
         by_cloud: dict[str, list[tuple[VM, Destroy]]] = {}
         for action in actions:
             by_cloud.setdefault(known[action.uid].cloud, []).append((known[action.uid], action))
@@ -82,7 +82,7 @@ class Endings:
 
     def retire_calls(self, snapshot: Snapshot, actions: Sequence[Retire]) -> list[Call]:
         """The call that asks the batch system to retire VMs, if there are any."""
-        known = {vm.uid: vm for vm in snapshot.vms}
+        known = _concerned(snapshot, actions)
         pairs = [(known[action.uid], action) for action in actions]
         return [self._retire_call(pairs)] if pairs else []
 
@@ -166,6 +166,12 @@ class Endings:
             detail = {"vm": vm.id} | ({"error": error} if error else {})
             state = OutcomeState.FAILED if error else OutcomeState.DONE
             operations.record_outcomes(writing, [Outcome(wish, state, detail, self.now())])
+
+
+def _concerned(snapshot: Snapshot, actions: Sequence[Destroy | Retire]) -> Mapping[str, VM]:
+    """The VMs that actions are about, by uid; most applies end none."""
+    uids = {action.uid for action in actions}
+    return {vm.uid: vm for vm in snapshot.vms if vm.uid in uids} if uids else {}
 
 
 def _boot_failure(vm: VM, action: Destroy) -> str:

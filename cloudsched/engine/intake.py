@@ -23,7 +23,7 @@ from cloudsched.store import Store, Writing, heartbeats, polls
 log = logging.getLogger("cloudscheduler")
 
 _BEATS_SECONDS = 5.0
-_AT_ONCE = 10
+_AT_ONCE = 5
 """How many polls start in a turn, and how many results go into one commit: a wish waits for no hundred clouds."""
 
 _REST_OF_COMMITS = 2.0

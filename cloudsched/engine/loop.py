@@ -1,7 +1,8 @@
 """The engine's loop: record what came in, plan on a snapshot, carry the plan out, say it in one sentence.
 
-One thread runs all of it, and is the only one that writes observations. It sleeps at most 20 ms, so a wish committed
-by another process is acted on at once; every stage is supervised, so a mistake in one costs that stage's cycle only.
+One thread runs all of it, and is the only one that writes observations. It looks for wishes between any two things that
+take time, so one committed by another process is acted on at once; every stage is supervised, so a mistake in one costs
+that stage's cycle only.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from cloudsched.config.load import Config
@@ -48,6 +50,7 @@ from cloudsched.model.snapshot import Snapshot
 from cloudsched.model.vms import VM
 from cloudsched.policy.foresight import foresee
 from cloudsched.policy.outlook import stages
+from cloudsched.policy.overtaken import remaining
 from cloudsched.policy.wishes import wishes
 from cloudsched.store import Store, retention
 from cloudsched.store.snapshot import Seen, SnapshotReader
@@ -56,11 +59,17 @@ from cloudsched.store.watch import Watch
 log = logging.getLogger("cloudscheduler")
 
 TICK_SECONDS = 0.02
+_LOOK_SECONDS = 0.004
+"""How often a resting engine looks for wishes where that takes microseconds: in a file."""
+
 _PRUNE_SECONDS = 60.0
 _RETRY_SECONDS = 1.0
 _NOTES_SECONDS = 10.0
 _REST_OF_PLANS = 4.0
 """How many times as long as a plan took no other is made for mere observations: wishes find the engine free."""
+
+_REST_AFTER_WISHES = 1.0
+"""The same for what wishes have changed: who asks all the time is answered, and others find the engine free as well."""
 
 _GARBAGE = (100_000, 20, 100)
 """When Python looks for garbage: it would look through the whole fleet in memory, in vain, about once a second."""
@@ -92,13 +101,14 @@ class Engine:
         self._minutes = Minutes()
         self._intake = Intake(stages.store, stages.polls, stages.calls, stages.observer, self._minutes)
         self._rest = Rest(stages.config.global_)
+        self._look_seconds = TICK_SECONDS if stages.store.path is None else _LOOK_SECONDS
         self._learnt: tuple[VM, ...] | None = None
         self._held_off: dict[str, int] = {}
         self._seen_wishes = 0
         self._resumed = False
         self._next_plan = 0.0
         self._next_observed = 0.0
-        self._planned_at = 0.0
+        self._next_wished = 0.0
         self._next_prune = 0.0
         self._next_notes = 0.0
         self._troubles: dict[str, str] = {}
@@ -112,8 +122,7 @@ class Engine:
         gc.set_threshold(*_GARBAGE)
         while not stop.is_set():
             self.cycle()
-            self._wake.wait(TICK_SECONDS)
-            self._wake.clear()
+            self._pause()
 
     def close(self) -> None:
         """Let go of the state; no cycle follows."""
@@ -123,14 +132,16 @@ class Engine:
         """One turn: cheap when nothing is due and nothing came in. Without its place the engine does nothing."""
         if not self._stage("place", self._stages.keep_place):
             return
+        # Before and after all that takes its time: who asked waits for this.
+        wished = self._stage("wishes", self._answer_wishes)
         self._stage("polls", self._intake.start_polls)
         changed = self._stage("record", self._record)
-        # Not before: what was found until then must not undo what was asked since. Before all else is planned, which
-        # takes its time: who asked waits for this.
-        wished = self._stage("wishes", self._answer_wishes)
+        wished = self._stage("wishes", self._answer_wishes) or wished
         if changed:
             self._next_plan = min(self._next_plan, self._next_observed)
-        if wished or time.time() >= self._next_plan:
+        if wished:
+            self._next_plan = min(self._next_plan, self._next_wished)
+        if time.time() >= self._next_plan:
             self._stage("plan", self._plan_and_apply)
         if self._minutes.is_due(time.time()):
             self._stage("minute", self._record_minute)
@@ -166,6 +177,14 @@ class Engine:
         ordered = busy | {f"{WISH}{outcome.wish}" for outcome, _ in self._stages.observer.later}
         waiting = tuple(wish for wish in snapshot.wishes if f"{WISH}{wish.id}" not in ordered)
         return snapshot if len(waiting) == len(snapshot.wishes) else replace(snapshot, wishes=waiting)
+
+    def _pause(self) -> None:
+        """Until the next turn is due, somebody wakes us or a wish has come."""
+        until = time.monotonic() + TICK_SECONDS
+        with suppress(StateError):  # the next turn meets it too, and says so
+            while not self._wake.wait(self._look_seconds) and time.monotonic() < until and not self._has_wishes():
+                pass
+        self._wake.clear()
 
     def _stage(self, name: str, work: Callable[[], bool | None]) -> bool:
         """Run a stage; its failure costs only this turn, and is said once until it is over."""
@@ -209,37 +228,35 @@ class Engine:
             self._resume(self.snapshot())
         snapshot = self.snapshot()
         self._minutes.see(snapshot, began)
-        if not self._rest.holds(snapshot) and not self._carry_out(snapshot):
-            self._next_plan = 0.0
-            self._wake.set()
-            return
-        if self._has_wishes():
-            self._wake.set()
-        now = self._planned_at = time.time()
-        self._next_plan = now + settings.scheduler_interval
+        overtaken = False if self._rest.holds(snapshot) else self._carry_out(snapshot)
+        now = time.time()
         self._next_observed = now + _REST_OF_PLANS * (now - began)
+        self._next_wished = now + _REST_AFTER_WISHES * (now - began)
+        self._next_plan = self._next_wished if overtaken else now + settings.scheduler_interval
         self._intake.beat("Scheduler", settings.scheduler_interval, now)
         self._intake.cycled(settings.scheduler_interval, began, now)
         self._intake.beat("Cleanup", settings.cleanup_interval, now)
 
     def _carry_out(self, snapshot: Snapshot) -> bool:
-        """Plan and carry it out; false when a wish came meanwhile, which is answered first."""
+        """Plan and carry it out; true when wishes came meanwhile.
+
+        They are answered between two stages, and the plan leaves what that has changed to the next one.
+        """
         found: list[Action] = []
+        overtaken = False
         for stage in stages(snapshot, self._stages.config.global_, self._stages.config.job):
-            if self._is_urgent():
-                return False
             found += stage
-        plan = tuple(found)
+            overtaken = self._answer_wishes() or overtaken
+        made_on, made = snapshot, tuple(found)
+        plan = made
+        if overtaken:
+            snapshot = self.snapshot()
+            plan = remaining(made, made_on, snapshot)
         self._apply(snapshot, plan)
-        self._rest.planned(snapshot, plan)
+        self._rest.planned(made_on, made)
         self._stages.polls.suspend(suspended(foresee(snapshot, plan)))
         log.log(_level(plan), "%s", sentence(snapshot, plan))
-        return True
-
-    def _is_urgent(self) -> bool:
-        """Whether a wish has come that is not answered yet, and the last plan was made a short while ago."""
-        lately = time.time() < self._planned_at + self._stages.config.global_.scheduler_interval
-        return lately and self._has_wishes()
+        return overtaken
 
     def _has_wishes(self) -> bool:
         """Whether any have come that are not answered yet."""

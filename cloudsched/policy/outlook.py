@@ -56,9 +56,9 @@ def look(snapshot: Snapshot, settings: Global, defaults: JobDefaults) -> Outlook
 def stages(
     snapshot: Snapshot, settings: Global, defaults: JobDefaults
 ) -> Generator[tuple[Action, ...], None, Placement | None]:
-    """The same stage by stage, each decided when it is asked for: for who may lose interest in the rest."""
-    slots = slots_by_vm(snapshot)
+    """The same piece by piece, each decided when it is asked for: for who has other things to do in between."""
     yield (done := wishes(snapshot))
+    slots = slots_by_vm(snapshot)
     yield (done := overdue(snapshot := foresee(snapshot, done)))
     yield (done := connections(snapshot := foresee(snapshot, done), settings))
     yield (done := arrivals(snapshot := foresee(snapshot, done)))
@@ -69,6 +69,7 @@ def stages(
     if not snapshot.jobs_known:
         return None
     found = supply(snapshot, slots)
+    yield ()
     yield (done := unneeded(snapshot, slots, found.spare))
     snapshot = foresee(snapshot, done)
     allocation = allocate(snapshot, settings, Survey(snapshot, defaults), found.unserved)
