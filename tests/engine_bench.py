@@ -203,3 +203,11 @@ def file(path: Path, text: str) -> Path:
 
 def _now() -> int:
     return int(time.time())
+
+
+def waiting(world: World, built: Built, jobs: int) -> None:
+    """Have this many new jobs in the state, which the engine has not planned for yet."""
+    world.submit(jobs)
+    for call in recorded_calls(built):
+        made(built, call)
+    built.watch_until(lambda: len(world.jobs()) == jobs)

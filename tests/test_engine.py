@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from engine_bench import Built, World, made, recorded_calls
+from engine_bench import Built, World, made, recorded_calls, waiting
 from sqlalchemy import select
 
 from cloudsched.clouds.fake import FakeCloud, Script
@@ -50,14 +50,6 @@ def running(world: World, jobs: int = 1, *lines: str) -> Built:
     world.submit(jobs, *lines)
     built.until(lambda: len(world.jobs(JobStatus.RUNNING)) == jobs, f"{jobs} jobs run")
     return built
-
-
-def waiting(world: World, built: Built, jobs: int) -> None:
-    """Have this many new jobs in the state, which the engine has not planned for yet."""
-    world.submit(jobs)
-    for call in recorded_calls(built):
-        made(built, call)
-    built.watch_until(lambda: len(world.jobs()) == jobs)
 
 
 def test_jobs_get_vms_run_and_leave_none_behind(world: World) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
-from engine_bench import Built, World, made, recorded_calls
+from engine_bench import World, waiting
 
 from cloudsched.config.options import Global, JobDefaults
 from cloudsched.engine import loop
@@ -37,14 +37,6 @@ def between(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], None]]
         monkeypatch.setattr(loop, "stages", interrupted)
 
     return arrange
-
-
-def waiting(world: World, built: Built, jobs: int) -> None:
-    """Have this many jobs in the state that the engine has not planned for yet."""
-    world.submit(jobs)
-    for call in recorded_calls(built):
-        made(built, call)
-    built.watch_until(lambda: len(world.jobs()) == jobs)
 
 
 @pytest.mark.parametrize("when", range(PIECES))
