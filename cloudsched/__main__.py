@@ -266,10 +266,10 @@ def _run(options: argparse.Namespace) -> int:
             _announce(config, urls)
             threading.Thread(target=_supervise, args=(daemons, stop), name="Supervisor", daemon=True).start()
             if taken is None:
-                taken = standby.await_place(store, config, stop, simulated=options.simulate)
+                taken = standby.take_over(store, config, stop, scheduler.start, simulated=options.simulate)
                 if taken is None:
                     return 0
-                scheduler.start(held.enter_context(closing(taken)))
+                held.enter_context(closing(taken))
             scheduler.run(stop)
             # Only an asked-for end destroys VMs: after a failure of ours they and their jobs go on (PARITY 6.1).
             daemons.stop()

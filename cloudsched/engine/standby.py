@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 
 from cloudsched.config.load import Config
-from cloudsched.errors import ConfigError, StateError, StateHeld
+from cloudsched.errors import ConfigError, StateHeld, StateUnavailable
 from cloudsched.store import Store, place
 
 log = logging.getLogger("cloudscheduler")
@@ -19,21 +21,28 @@ log = logging.getLogger("cloudscheduler")
 LOOK_SECONDS = 0.5
 
 
-def await_place(store: Store, config: Config, stop: threading.Event, *, simulated: bool) -> place.Place | None:
-    """Wait for the engine's place and take it; None when `stop` was set first.
+def take_over(
+    store: Store, config: Config, stop: threading.Event, start: Callable[[place.Place], None], *, simulated: bool
+) -> place.Place | None:
+    """Wait for the engine's place, take it and `start` with it; None when `stop` was set first.
 
-    Raises ConfigError when the engine that has it looks after what only its own host can.
+    A state that is busy or away in that moment is no reason to end: who else would take over? Raises ConfigError when
+    the engine that has the place looks after what only its own host can, and what else `start` raises.
     """
     bound = not simulated and _is_bound(config)
     said = ""
     while not stop.is_set():
         try:
-            return place.hold(store)
+            with ExitStack() as taking:
+                taken = taking.enter_context(closing(place.hold(store)))
+                start(taken)
+                taking.pop_all()
+                return taken
         except StateHeld as ex:
             if bound:
                 _refuse_another_home(store)
             said = _say(said, str(ex))
-        except StateError as ex:
+        except StateUnavailable as ex:
             said = _say(said, str(ex))
         stop.wait(LOOK_SECONDS)
     return None

@@ -183,12 +183,15 @@ class Store:
 
     def begin_epoch(self) -> int:
         """Make this store this process's engine's: every later write of an older one fails. Returns the new epoch."""
+        # An epoch that we began earlier may be over, and one whose commit fails has not begun.
+        self._epoch = None
         with self.writing() as writing:
             epoch = tables.state.c.engine_epoch
             values = {"engine_epoch": epoch + 1, "engine": locks.note(self.directory)}
             writing.connection.execute(update(tables.state).values(values))
-            self._epoch = writing.connection.execute(select(epoch)).scalar_one()
-            return self._epoch
+            begun: int = writing.connection.execute(select(epoch)).scalar_one()
+        self._epoch = begun
+        return begun
 
     def session(self) -> Connection:
         """A connection of the caller's own, each statement its own transaction. Raises StateUnavailable."""

@@ -79,10 +79,9 @@ def killed(site: Site) -> None:
 def test_a_real_vm_boots_outlives_the_scheduler_and_is_ended_whole(site: Site, image: Path) -> None:
     site.start()
     site.submit("true", '+VMType = "real"', f'+VMAMI = "{image}"', "+VMMem = 128", '+TargetClouds = "qemu"')
-    (directory,) = eventually(lambda: list((site.state / "vms").glob("*/vm.json")) or None)
-    record = local_directory.read(directory.parent)
+    (console,) = eventually(lambda: list((site.state / "vms").glob("*/worker.log")), "it is started")
+    record = local_directory.read(console.parent)
     assert record is not None
-    console = directory.parent / "worker.log"
     said = eventually(lambda: re.search(r"^VM .*", console.read_text(), re.MULTILINE), "it is up", BOOT_SECONDS)
     found = re.fullmatch(r"VM (\S+) is up with (\d+) kB and (\d+) cores; user data (\w+)", said[0].strip())
     assert found is not None, said[0]
