@@ -216,6 +216,16 @@ def test_half_a_surrogate_pair_does_not_stop_the_engine(fleet: Store) -> None:
     assert problems(fleet) == ["", ""]
 
 
+def test_an_entry_is_hashed_as_it_will_be_read(fleet: Store) -> None:
+    """Keys that are sorted in another order once they are text, and what JSON does not know."""
+    told: dict[Any, Any] = {"slots": {10: "ten", 9: "nine"}, "pair": (1, "two"), "sorted\ud800": 0, "sorted>": 1}
+    with fleet.writing() as writing:
+        journal.ENGINE.record(writing, [Entry(EntryKind.ACT, "boot", 1, detail=told)])
+    found = entries(fleet, journal.ENGINE)[0].detail
+    assert found == {"slots": {"10": "ten", "9": "nine"}, "pair": [1, "two"], "sorted?": 0, "sorted>": 1}
+    assert problems(fleet) == ["", ""]
+
+
 def test_several_admin_daemons_extend_one_chain(fleet: Store) -> None:
     other = databases.open_store(fleet.directory)
     for number in range(4):

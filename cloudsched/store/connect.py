@@ -251,7 +251,7 @@ class Store:
         )
 
     @contextmanager
-    def _exclusively(self, wait_seconds: float) -> Iterator[IO[str] | None]:
+    def _exclusively(self, wait_seconds: float) -> Iterator[IO[bytes] | None]:
         """Hold the right to write: within this process, then among processes (SQLite only); gives the lock file."""
         if self._writer == threading.get_ident():
             raise RuntimeError("A write transaction inside another of the same thread would wait for itself.")

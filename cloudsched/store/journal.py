@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from hashlib import sha256
 from typing import Any
@@ -37,6 +37,8 @@ class Ends:
 
 
 _ENDS = tuple(each.name for each in fields(Ends))
+_KEPT = _ENDS[1:]
+"""All but the key: to set that, to the same too, is one more page to write."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,18 +66,17 @@ class Chain:
         number, previous, found = ends.last, ends.hash, []
         for entry in entries:
             number += 1
-            values = _plain({**{name: getattr(entry, name) for name in _FIELDS}, "id": number, "index": writing.index})
-            values["previous"] = previous
-            previous = values["hash"] = digest(values)
-            found.append(values)
+            values = {name: getattr(entry, name) for name in _FIELDS}
+            plain, previous = _hashed({**values, "id": number, "index": writing.index, "previous": previous})
+            found.append({**plain, "hash": previous})
         _adding(self.entries).run_each(writing.connection, found)
         self._keep(writing, replace(ends, last=number, hash=previous))
         writing.touch("index")
 
     def _keep(self, writing: Writing, ends: Ends) -> None:
-        values = asdict(ends)
+        values = {name: getattr(ends, name) for name in _KEPT}
         if not _keeping(self.ends).run(writing.connection, **values, of=self.name):
-            writing.connection.execute(insert(self.ends), values)
+            writing.connection.execute(insert(self.ends), {**values, "chain": self.name})
 
     def prune(self, writing: Writing, before: int) -> None:
         """Forget some of the oldest entries, those made before a time in Unix seconds."""
@@ -104,7 +105,7 @@ def _ends(ends: Table) -> Prepared:
 
 @cache
 def _keeping(ends: Table) -> Prepared:
-    return Prepared(update(ends).where(ends.c.chain == bindparam("of")), _ENDS)
+    return Prepared(update(ends).where(ends.c.chain == bindparam("of")), _KEPT)
 
 
 ADMIN = Chain("admin", tables.journal, tables.journal_ends)
@@ -131,7 +132,7 @@ def asked(connection: Connection, wishes: Sequence[int]) -> dict[int, Entry]:
 def canonical(values: Mapping[str, Any]) -> bytes:
     """What the hash of an entry is made of: all of it but the hash, as JSON of one spelling (docs/journal.md)."""
     hashed = {name: value for name, value in values.items() if name != "hash"}
-    return json.dumps(hashed, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps(hashed, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
 
 
 def digest(values: Mapping[str, Any]) -> str:
@@ -139,13 +140,14 @@ def digest(values: Mapping[str, Any]) -> str:
     return sha256(canonical(values)).hexdigest()
 
 
+def _hashed(values: Row) -> tuple[Row, str]:
+    """Values as they are read back, and their hash: JSON knows no tuples, a database no half of a surrogate pair."""
+    told = canonical(values)
+    plain: Row = json.loads(told)
+    return plain, sha256(told).hexdigest() if plain == values else digest(plain)
+
+
 def recorded(chain: str, row: Mapping[str, Any]) -> Recorded:
     """A row of a chain's table as a value."""
     entry = Entry(**{name: row[name] for name in _FIELDS if name != "kind"}, kind=EntryKind(row["kind"]))
     return Recorded(chain, row["id"], row["index"], row["previous"], row["hash"], entry)
-
-
-def _plain(values: Row) -> Row:
-    """Values as they will be read back: JSON knows no tuples, a database no half of a surrogate pair."""
-    found: Row = json.loads(json.dumps(values, ensure_ascii=False).encode(errors="replace"))
-    return found

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from cloudsched.errors import StateHeld, StateUnavailable
 
@@ -22,9 +22,9 @@ WRITE_LOCK, ENGINE_LOCK = "state.lock", "engine.lock"
 
 
 @contextmanager
-def exclusive(path: Path, wait_seconds: float) -> Iterator[IO[str]]:
+def exclusive(path: Path, wait_seconds: float) -> Iterator[IO[bytes]]:
     """Hold `path` exclusively; gives the file. Raises StateUnavailable when it is not to be had in `wait_seconds`."""
-    with opened(path) as file:
+    with os.fdopen(_opened(path), "r+b", buffering=0) as file:
         if not _acquire(file, wait_seconds):
             raise StateUnavailable("The state is busy: another process did not finish writing in time.")
         yield file
@@ -70,14 +70,18 @@ def words(noted: str) -> str:
 
 
 def opened(path: Path) -> IO[str]:
-    """A lock file, made where there is none. Raises StateUnavailable."""
+    """A lock file as text, made where there is none. Raises StateUnavailable."""
+    return os.fdopen(_opened(path), "r+", encoding="utf-8")
+
+
+def _opened(path: Path) -> int:
     try:
-        return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+", encoding="utf-8")
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as ex:
         raise StateUnavailable(f"The lock file {path} cannot be opened: {ex.strerror}.", retry_after=5) from ex
 
 
-def _acquire(file: IO[str], wait_seconds: float) -> bool:
+def _acquire(file: IO[Any], wait_seconds: float) -> bool:
     deadline = time.monotonic() + wait_seconds
     while True:
         try:

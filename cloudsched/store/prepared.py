@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Delete, Dialect, Insert, Select, TextClause, Update
@@ -66,11 +67,11 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """A statement as one database takes it; `order` are its parameters where they have no names there."""
+    """A statement as one database takes it; `order` gives its parameters in turn where they have no names there."""
 
     sql: str
     defaults: dict[str, Any]
-    order: Sequence[str] | None
+    order: Callable[[dict[str, Any]], Sequence[Any]] | None
     binds: Sequence[tuple[str, _Process]]
 
     def executed(self, connection: Connection, *rows: Mapping[str, Any]) -> Any:
@@ -99,7 +100,7 @@ class _Form:
         bound = {**self.defaults, **values}
         for name, process in self.binds:
             bound[name] = process(bound[name])
-        return bound if self.order is None else tuple(bound[name] for name in self.order)
+        return bound if self.order is None else self.order(bound)
 
 
 def _formed(statement: Statement, columns: Sequence[str] | None, dialect: Dialect) -> _Form:
@@ -110,8 +111,13 @@ def _formed(statement: Statement, columns: Sequence[str] | None, dialect: Dialec
         for bind in compiled.bind_names
         if (process := bind.type.dialect_impl(dialect).bind_processor(dialect))
     }
-    order = compiled.positiontup if compiled.positional else None
+    order = _in_turn(compiled.positiontup or ()) if compiled.positional else None
     return _Form(compiled.string, dict(compiled.params), order, list(binds.items()))
+
+
+def _in_turn(names: Sequence[str]) -> Callable[[dict[str, Any]], Sequence[Any]]:
+    """What takes the values of these names from a row: of one name `itemgetter` would give its value alone."""
+    return itemgetter(*names) if len(names) > 1 else lambda values: [values[name] for name in names]
 
 
 def _results(statement: Statement, connection: Connection, cursor: Any) -> _Results:

@@ -22,7 +22,7 @@ _NUMBER = struct.Struct("=Q")
 
 
 @contextmanager
-def beating(file: IO[str] | None) -> Iterator[None]:
+def beating(file: IO[bytes] | None) -> Iterator[None]:
     """Mark a commit in the locked file as under way; None where there is no such file, as beside a server."""
     if file is None:
         yield

@@ -7,7 +7,6 @@ was asked does not change its meaning before the engine gets to it (DESIGN 2).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -63,7 +62,7 @@ def wish_vms(store: Store, by: By, cloud: str, aspect: Aspect, which: int | Choi
         name = clouds.find(writing.connection, cloud).name
         found = vms.of_cloud(writing.connection, name)
         chosen = _chosen(writing, found, which)
-        about = replace(wishes.no_target(by, aspect.value), noun="cloud", name=name, cloud=name)
+        about = wishes.asked(by, aspect.value, noun="cloud", name=name, cloud=name)
         return wishes.record(writing, by, aspect.value, [wants.of_vm(vm, aspect) for vm in chosen], about)
 
 

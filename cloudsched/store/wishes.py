@@ -134,15 +134,15 @@ def recorded(connection: Connection, by: By) -> Operation | None:
     return None if known is None else operations.find(connection, known)
 
 
-def no_target(by: By, verb: str) -> Entry:
-    """The journal's entry for a verb before anything is known of its target."""
-    asked = Entry(EntryKind.ASKED, verb, by.at, address=by.address, request_id=by.request_id, reason=by.reason)
-    return replace(asked, actor=by.actor.removesuffix(f"@{by.address}") if by.address else by.actor)
+def asked(by: By, verb: str, **about: Any) -> Entry:
+    """The journal's entry for a verb, with what is known `about` its target."""
+    actor = by.actor.removesuffix(f"@{by.address}") if by.address else by.actor
+    return Entry(EntryKind.ASKED, verb, by.at, actor, by.address, by.request_id, by.reason, **about)
 
 
-def _entry(asked: Entry, want: Want) -> Entry:
+def _entry(by: By, verb: str, want: Want, wish: Wish) -> Entry:
     about = {name: getattr(want, name) for name in ("name", "label", "cloud", "user", "before", "after", "detail")}
-    return replace(asked, noun=want.kind, **about)
+    return asked(by, verb, operation=wish.operation, wish=wish.id, noun=want.kind, **about)
 
 
 def record(writing: Writing, by: By, verb: str, wants: Sequence[Want], about: Entry | None = None) -> Operation:
@@ -165,16 +165,14 @@ def record(writing: Writing, by: By, verb: str, wants: Sequence[Want], about: En
     _OPERATION.run(connection, id=number, **values)
     if by.terms.key:
         keys.record(writing, by.terms.key, number, by.at)
-    asked = replace(no_target(by, verb), operation=number)
     writing.touch("wishes")
     if not wants:
-        journal.ADMIN.record(writing, [replace(about or asked, operation=number)])
+        journal.ADMIN.record(writing, [replace(about or asked(by, verb), operation=number)])
         return operation
     made = [target.wish for target in targets]
     _WISHES.run_each(connection, [_row(wish) for wish in made])
     _supersede(writing, made)
-    entries = [replace(_entry(asked, want), wish=wish.id) for want, wish in zip(wants, made, strict=True)]
-    journal.ADMIN.record(writing, entries)
+    journal.ADMIN.record(writing, [_entry(by, verb, want, wish) for want, wish in zip(wants, made, strict=True)])
     return operation
 
 
