@@ -45,7 +45,7 @@ class Fleet:
         every, present = self.known.vms.all(writing.connection, row), self.known.clouds.all(writing.connection, row)
         slots = self.known.machines.all(writing.connection, row)
         if every is not self._vms:
-            self._vms, self._by_cloud, self._by_host = every, _by_cloud(every), None
+            self._vms, self._by_cloud, self._by_host = every, _by_cloud(every, self._by_cloud), None
         if present is not self._clouds:
             self._clouds, self._by_name = present, {cloud.name: cloud for cloud in present}
         if slots is not self._machines:
@@ -53,7 +53,7 @@ class Fleet:
         self._of, self._changed = writing, set()
 
     def of_cloud(self, writing: Writing, name: str) -> Sequence[VM]:
-        """Every VM of a cloud, released ones too, in creation order."""
+        """Every VM of a cloud, released ones too, in creation order; the same object while none of them changes."""
         self.look(writing)
         is_changed = self._changed is None or name in self._changed
         return vms.recorded(writing.connection, name) if is_changed else self._by_cloud.get(name, ())
@@ -72,7 +72,7 @@ class Fleet:
         return known or clouds.find(writing.connection, name)
 
     def slots(self, writing: Writing) -> machines.Slots:
-        """What each slot told last, by name."""
+        """What each slot told last, by name; the same object while none tells anything else."""
         self.look(writing)
         touched = "machines" in writing.touched
         return machines.told(machines.all_machines(writing.connection)) if touched else self._slots
@@ -85,11 +85,12 @@ class Fleet:
         return self._by_host
 
 
-def _by_cloud(every: Sequence[VM]) -> Mapping[str, Sequence[VM]]:
+def _by_cloud(every: Sequence[VM], before: Mapping[str, Sequence[VM]]) -> Mapping[str, Sequence[VM]]:
+    """VMs by their clouds; those of a cloud stay the same object as `before` while none of them has changed."""
     found: dict[str, list[VM]] = defaultdict(list)
     for vm in every:
         found[vm.cloud].append(vm)
-    return found
+    return {name: same if (same := before.get(name)) == here else here for name, here in found.items()}
 
 
 def _by_host(every: Sequence[VM]) -> Mapping[str, VM]:

@@ -7,6 +7,7 @@ changes only once; what can never be recorded costs its own source only.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,10 @@ log = logging.getLogger("cloudscheduler")
 
 _BEATS_SECONDS = 5.0
 _AT_ONCE = 5
-"""How many polls start in a turn, and how many results go into one commit: a wish waits for no hundred clouds."""
+"""How many polls start in a turn: a wish waits for no hundred threads."""
+
+_LONGEST_SECONDS = 0.005
+"""After so much work a commit takes no more results: a wish waits for no hundred clouds."""
 
 _REST_OF_COMMITS = 2.0
 """How many times as long as a commit took no other is made for mere observations."""
@@ -47,9 +51,14 @@ class Intake:
     _next_beats: float = 0.0
     _rests_until: float = 0.0
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether results wait to be recorded."""
+        return bool(self._results)
+
     def start_polls(self) -> None:
         """Start some of the polls that are due, unless older results still wait to be recorded."""
-        if not self._results:
+        if not self.is_behind:
             self.polls.start_due(_AT_ONCE)
 
     def beat(self, name: str, interval: float, at: float) -> None:
@@ -73,33 +82,42 @@ class Intake:
         if not ends and now < self._next_beats and (not self._results or time.monotonic() < self._rests_until):
             # Polls that answer one after the other go into few commits; what a call has done is told at once.
             return 0, 0
-        # A listing from before a call comes before that call's end.
-        part = list(self._results) if ends else self._results[:_AT_ONCE]
         began = time.monotonic()
-        self._record_all(part, ends, int(now))
+        # A listing from before a call comes before that call's end.
+        count = self._record_all(ends, int(now), math.inf if ends else began + _LONGEST_SECONDS)
         self._rests_until = time.monotonic() + _REST_OF_COMMITS * (time.monotonic() - began)
         self._next_beats = now + _BEATS_SECONDS
-        del self._results[: len(part)]
+        del self._results[:count]
         self._beats.clear()
         self._cycles.clear()
         self.calls.recorded(ends)
-        return len(part), len(ends)
+        return count, len(ends)
 
-    def _record_all(self, results: Sequence[PollResult], ends: Sequence[End], now: int) -> None:
-        observations = [self._observation(result, now) for result in results]
+    def _record_all(self, ends: Sequence[End], now: int, until: float) -> int:
+        """Record the results there is time for, one at least, and all ends; returns how many results."""
         finishes = [partial(_finish, end) for end in ends]
         beats = partial(_record_beats, beats=list(self._beats.values()), cycles=list(self._cycles))
+        tried: list[PollResult] = []
+
+        def record(writing: Writing) -> None:
+            for result in self._results:
+                tried.append(result)
+                self._observation(result, now)(writing)
+                if time.monotonic() > until:
+                    break
+
         try:
-            self._commit(*observations, *finishes, beats)
+            self._commit(record, *finishes, beats)
         except StateError:
             raise
         except Exception:  # one of them is at fault: the others must not pay for it (B-39)
-            for result in results:
+            for result in tried:
                 error = self._alone(self._observation(result, now))
                 if error:
                     self._alone(self._observation(replace(result, value=None, error=error), now))
             for part in (*finishes, beats):
                 self._alone(part)
+        return len(tried)
 
     def _alone(self, part: _Part) -> Exception | None:
         try:

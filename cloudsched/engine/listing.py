@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Any
 
 from cloudsched.model.clouds import Cloud, ObservedVM
 from cloudsched.model.vms import VM
 
 _BAD = ("Error", "Shutdown")
 _MANY = 100
+_TELLING = attrgetter(*(name for name in ObservedVM.__dataclass_fields__ if name != "tags"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,11 @@ class Followed:
     vms: tuple[VM, ...] = ()
     gone: tuple[VM, ...] = ()
     strangers: tuple[ObservedVM, ...] = ()
+
+
+def telling(listed: Sequence[ObservedVM]) -> list[Any]:
+    """What a listing tells of VMs that are on record already, to hold the next one against."""
+    return list(map(_TELLING, listed))
 
 
 def follow(known: Sequence[VM], listed: Sequence[ObservedVM], now: int) -> Followed:

@@ -71,7 +71,7 @@ _REST_OF_PLANS = 4.0
 _REST_AFTER_WISHES = 1.0
 """The same for what wishes have changed: who asks all the time is answered, and others find the engine free as well."""
 
-_GARBAGE = (100_000, 20, 100)
+GARBAGE = (100_000, 20, 100)
 """When Python looks for garbage: it would look through the whole fleet in memory, in vain, about once a second."""
 
 _QUIET = (Explain, Schedule, SetVM)
@@ -119,7 +119,7 @@ class Engine:
 
     def run(self, stop: threading.Event) -> None:
         """Cycle until `stop` is set. Raises StateTakenOver when another engine has taken over."""
-        gc.set_threshold(*_GARBAGE)
+        gc.set_threshold(*GARBAGE)
         while not stop.is_set():
             self.cycle()
             self._pause()
@@ -149,6 +149,11 @@ class Engine:
             self._stage("notes", self._take_notes)
         if time.time() >= self._next_prune:
             self._stage("prune", self._prune)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether results of polls wait to be recorded."""
+        return self._intake.is_behind
 
     @property
     def idle(self) -> bool:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from cloudsched.engine import acts, listing, troubles
 from cloudsched.engine.fleet import Fleet, machine_host
@@ -49,6 +50,7 @@ class Observer:
     proxies: Proxies | None = None
     fleet: Fleet = field(default_factory=Fleet)
     later: list[tuple[Outcome, float]] = field(default_factory=list)
+    _old: dict[str, tuple[object, list[Any]]] = field(default_factory=dict)
 
     def settle_later(self, outcome: Outcome, at: float) -> None:
         """Settle a wish together with the jobs as the batch system shows them after `at`."""
@@ -79,7 +81,7 @@ class Observer:
             self.proxies.record(writing, PROXY_POLLS[kind], result.value)
             self.fleet.change(None)
         else:
-            machines.record_machines(writing, result.value, self.fleet.slots(writing))
+            self._record_slots(writing, result)
             self.machines_known = True
 
     def _record_expiry(self, writing: Writing, result: PollResult, place: str, now: int) -> None:
@@ -128,9 +130,14 @@ class Observer:
             clouds.record_fields(writing, place, {"stale": False, "last_error": "", "errorconnect": silent})
         if cloud.trouble is not None:
             troubles.record_listing(writing, place, None, now, None)
+        told = listing.telling(result.value)
+        if self._is_known(place, known, told):
+            return
         followed = listing.follow(known, result.value, now)
-        if followed != listing.Followed():
-            self.fleet.change([place])
+        if followed == listing.Followed():
+            self._old[place] = (known, told)
+            return
+        self.fleet.change([place])
         before = {vm.uid: vm for vm in known} if followed.vms else {}
         vms.record_changed(writing, ((before[vm.uid], vm) for vm in followed.vms))
         tallies.add_tallies(writing, _boot_tallies(known, followed.vms))
@@ -156,6 +163,16 @@ class Observer:
         due = [(outcome, at) for outcome, at in self.later if at <= asked_at]
         operations.record_outcomes(writing, [outcome for outcome, _ in due])
         self.later = [each for each in self.later if each not in due]
+
+    def _record_slots(self, writing: Writing, result: PollResult) -> None:
+        present, told = self.fleet.slots(writing), machines.telling(result.value)
+        if not self._is_known("", present, told) and not machines.record_machines(writing, result.value, present):
+            self._old[""] = (present, told)
+
+    def _is_known(self, place: str, present: object, told: list[Any]) -> bool:
+        """Whether the same was told last of the same records, and changed nothing: most polls bring nothing else."""
+        before = self._old.get(place)
+        return before is not None and before[0] is present and before[1] == told
 
     def _record_jobs(self, writing: Writing, result: PollResult) -> None:
         by_host = self.fleet.hosts(writing) if result.value.changed else {}

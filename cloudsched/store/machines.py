@@ -38,10 +38,15 @@ def told(machines: Iterable[Machine]) -> Slots:
     return {machine.name: (_TOLD(machine), machine.current_time) for machine in machines}
 
 
-def record_machines(writing: Writing, machines: Sequence[Machine], present: Slots | None = None) -> None:
-    """Make these all the machines there are; a clock that moved alone (`current_time`) changes nothing.
+def telling(machines: Iterable[Machine]) -> list[Any]:
+    """What a report tells of slots, but for their clocks, to hold the next one against."""
+    return list(map(_TOLD, machines))
 
-    `present` is what is on record, for who knows it already.
+
+def record_machines(writing: Writing, machines: Sequence[Machine], present: Slots | None = None) -> bool:
+    """Make these all the machines there are, and tell whether they were others.
+
+    A clock that moved alone (`current_time`) changes nothing. `present` is what is on record, for who knows it already.
     """
     before = told(all_machines(writing.connection)) if present is None else present
     found = []
@@ -54,3 +59,4 @@ def record_machines(writing: Writing, machines: Sequence[Machine], present: Slot
     gone = before.keys() - {machine.name for machine in machines}
     rows.remove(writing, tables.machines, sorted(gone), topic="machines")
     rows.save(writing, tables.machines, found, topic="machines")
+    return bool(found or gone)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from cloudsched.model.snapshot import Polled
 from cloudsched.store import rows, tables
 from cloudsched.store.connect import Writing
+from cloudsched.store.prepared import Prepared
 
-_NAMED = tables.polls.c.name.in_(bindparam("names", expanding=True))
-_SOME, _FORGETTING = select(tables.polls).where(_NAMED), delete(tables.polls).where(_NAMED)
+_TABLE = tables.polls
+_AGAIN = Prepared(
+    update(_TABLE)
+    .where(_TABLE.c.name == bindparam("of"))
+    .values(
+        interval_seconds=bindparam("every"),
+        ok_at=func.coalesce(bindparam("ok", type_=_TABLE.c.ok_at.type), _TABLE.c.ok_at),
+        failed_at=func.coalesce(bindparam("failed", type_=_TABLE.c.failed_at.type), _TABLE.c.failed_at),
+        seconds=bindparam("took"),
+        error=bindparam("problem"),
+    )
+)
+_FIRST = Prepared(insert(_TABLE), tuple(Polled.__dataclass_fields__))
 
 
 def all_polls(connection: Connection) -> list[Polled]:
@@ -21,21 +32,12 @@ def all_polls(connection: Connection) -> list[Polled]:
     return [rows.from_row(Polled, row) for row in found]
 
 
-def record_polls(writing: Writing, polled: Sequence[Polled]) -> None:
-    """Record attempts, all of a transaction together; what one does not tell (`ok_at` of a failed one) stays."""
-    if polled:
-        writing.collect(_record, polled)
-
-
-def _record(writing: Writing, polled: Sequence[Polled]) -> None:
-    names = sorted({each.name for each in polled})
-    found = writing.connection.execute(_SOME, {"names": names}).mappings()
-    known = {row["name"]: rows.from_row(Polled, row) for row in found}
+def record_polls(writing: Writing, polled: Iterable[Polled]) -> None:
+    """Record attempts; what one does not tell (`ok_at` of a failed one) stays."""
     for each in polled:
-        before = known.get(each.name, each)
-        known[each.name] = replace(each, ok_at=each.ok_at or before.ok_at, failed_at=each.failed_at or before.failed_at)
-    writing.connection.execute(_FORGETTING, {"names": names})
-    writing.connection.execute(insert(tables.polls), [rows.to_row(known[name]) for name in names])
+        times = {"every": each.interval_seconds, "ok": each.ok_at, "failed": each.failed_at, "took": each.seconds}
+        if not _AGAIN.run(writing.connection, of=each.name, **times, problem=each.error):
+            _FIRST.run(writing.connection, **rows.to_row(each))
 
 
 def keep_polls(writing: Writing, names: Collection[str]) -> None:

@@ -6,6 +6,7 @@ the machine does not count. Only the answers to wishes are timed by the clock.
 
 from __future__ import annotations
 
+import gc
 import statistics
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from cloudsched.config import Global, JobDefaults
+from cloudsched.engine.loop import GARBAGE
 from cloudsched.model.actions import Boot
 from cloudsched.model.jobs import JobStatus
 from cloudsched.policy import plan
@@ -36,6 +38,7 @@ BOOTS = 1_000
 
 def figures(effort: Effort) -> Iterator[Figure]:
     """Boots, cycles without news, answers to wishes, plans."""
+    gc.set_threshold(*GARBAGE)
     with tempfile.TemporaryDirectory() as directory:
         yield _boots(Path(directory))
     with tempfile.TemporaryDirectory() as directory:
@@ -71,12 +74,12 @@ def _boots(directory: Path) -> Figure:
 
 
 def _rest(state: Path, effort: Effort) -> Iterator[Figure]:
-    """The cycle in which every cloud, the slots and the jobs have been read and told nothing new."""
+    """What it takes when every cloud, the slots and the jobs have been read and told nothing new."""
     with closing(opened(state)) as store:
         played = Played(store)
         played.come_to_rest()
         before = store.state()
-        cycles = [played.polled_cycle_seconds() for _ in range(effort.rounds)]
+        cycles = [played.round_seconds() for _ in range(effort.rounds)]
         began, spent = time.monotonic(), time.process_time()
         played.built.turns(RESTING_SECONDS)
         share = (time.process_time() - spent) / (time.monotonic() - began)

@@ -11,7 +11,6 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 from cloudsched.batch.fake import FakeBatch
 from cloudsched.clouds.fake import FakeCloud, observed
+from cloudsched.engine.loop import TICK_SECONDS
 from cloudsched.engine.polls import Poll
 from cloudsched.model.clouds import ObservedVM
 from cloudsched.model.jobs import JobDelta
@@ -27,6 +27,7 @@ from tests.engine_bench import World
 
 POLL_SECONDS = 5.0
 RESTING_SECONDS = 300.0
+ANSWERING_SECONDS = 60.0
 
 
 @dataclass
@@ -53,7 +54,7 @@ class _Quiet(World):
     """A world whose batch system tells nothing that nobody asked for: time stands still in it."""
 
     changing: threading.Event = field(default_factory=threading.Event)
-    answers: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    answered: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,14 +66,14 @@ class _Quiet(World):
                 self.clouds[cloud.name] = fake
 
     def polls(self) -> list[Poll]:
-        """What the engine asks; each answer is one more to be had from `answers`."""
-        return [replace(poll, call=partial(self._answered, poll.call)) for poll in self._polls()]
+        """What the engine asks; who has answered is in `answered`."""
+        return [replace(poll, call=partial(self._ask, poll)) for poll in self._polls()]
 
-    def _answered(self, call: Callable[[], Any]) -> Any:
+    def _ask(self, poll: Poll) -> Any:
         try:
-            return call()
+            return poll.call()
         finally:
-            self.answers.release()
+            self.answered.add(poll.name)
 
     def _jobs(self) -> JobDelta:
         return self.batch.jobs()
@@ -96,22 +97,36 @@ class Played:
             if (now := self.world.store.state().index) != index:
                 since, index = time.monotonic(), now
 
-    def polled_cycle_seconds(self) -> float:
-        """The CPU time of the engine's thread for a cycle in which every poll brings what it brought before."""
-        self.built.turns(0.5)
-        polls, answers = self.built.stages.polls, self.world.answers
-        while answers.acquire(blocking=False):
-            pass
-        names = polls.names()
-        polls.hurry(*names)
-        polls.start_due()
-        for _ in names:
-            if not answers.acquire(timeout=60):
-                raise RuntimeError("a poll has not answered")
-        time.sleep(0.05)
-        began = time.thread_time()
-        self.built.engine.cycle()
+    def round_seconds(self) -> float:
+        """The CPU time of the engine's thread from the moment when every poll has brought what it brought before.
+
+        Until all of that is recorded, and planned on: however many turns the engine makes of it.
+        """
+        self._ask_all()
+        engine, wake, began = self.built.engine, self.built.wake, time.thread_time()
+        engine.cycle()
+        while engine.is_behind:
+            wake.wait(TICK_SECONDS)
+            wake.clear()
+            engine.cycle()
         return time.thread_time() - began
+
+    def _ask_all(self) -> None:
+        """Have every poll answered, and no answer taken."""
+        polls, answered = self.built.stages.polls, self.world.answered
+        self.built.turns(0.5)
+        self.built.until(lambda: not self.built.engine.is_behind)
+        answered.clear()
+        # What had answered before is taken by this turn, for a poll is asked again only once its answer is.
+        self.built.turn()
+        deadline = time.monotonic() + ANSWERING_SECONDS
+        while missing := set(polls.names()) - answered:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"these polls have not answered: {', '.join(sorted(missing))}")
+            polls.hurry(*missing)
+            polls.start_due()
+            time.sleep(0.01)
+        time.sleep(0.05)
 
     def close(self) -> None:
         """End the engine."""

@@ -1,0 +1,126 @@
+"""What polls tell again is left alone only while it is on record as it is told; no commit takes hundreds of them."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from cloudsched.engine import intake
+from cloudsched.engine.calls import Call, Calls
+from cloudsched.engine.intake import Intake
+from cloudsched.engine.minutes import Minutes
+from cloudsched.engine.observe import Observer
+from cloudsched.engine.polls import Poll, PollResult, Polls
+from cloudsched.model.clouds import Cloud, ObservedVM
+from cloudsched.model.jobs import Machine
+from cloudsched.model.vms import VM
+from cloudsched.store import Store, clouds, machines, polls, vms
+
+DEADLINE_SECONDS = 300.0
+LISTED = ObservedVM("one", "i-1", "Running", "host")
+SLOT = Machine("slot1@host", "host")
+
+
+@pytest.fixture
+def observer(store: Store) -> Observer:
+    """It knows two clouds, and has seen LISTED on one and SLOT."""
+    with store.writing() as writing:
+        clouds.record_clouds(writing, [Cloud("mouse", "local"), Cloud("cheetah", "local")])
+        vms.record_vms(writing, [VM("one", "mouse", id="i-1", position=1), VM("two", "cheetah", id="i-2", position=2)])
+    made = Observer()
+    for _ in range(3):
+        hear(store, made, "VMPoller:mouse", LISTED)
+        hear(store, made, "MachinePoller", SLOT)
+    return made
+
+
+def hear(store: Store, observer: Observer, name: str, *told: object) -> int:
+    """Have a poll bring something; returns by how many the index has moved."""
+    before = store.state().index
+    with store.writing() as writing:
+        poll = Poll(name, name.partition(":")[0], lambda: None, 5.0)
+        observer.record(writing, PollResult(poll, 0.0, list(told)), 1000)
+    return store.state().index - before
+
+
+def recorded(store: Store, uid: str = "one") -> VM | None:
+    with store.reading() as connection:
+        return next((vm for vm in vms.all_vms(connection) if vm.uid == uid), None)
+
+
+def slots(store: Store) -> list[Machine]:
+    with store.reading() as connection:
+        return machines.all_machines(connection)
+
+
+def test_what_is_told_again_writes_nothing(store: Store, observer: Observer) -> None:
+    assert hear(store, observer, "VMPoller:mouse", LISTED) == 0
+    assert hear(store, observer, "MachinePoller", SLOT) == 0
+    assert recorded(store).status == "Running"
+    assert slots(store) == [SLOT]
+
+
+def test_the_same_listing_counts_once_the_record_is_another(store: Store, observer: Observer) -> None:
+    with store.writing() as writing:
+        vms.record_fields(writing, [{"uid": "one", "status": "Starting", "hostname": ""}])
+    assert hear(store, observer, "VMPoller:mouse", LISTED) == 1
+    assert (recorded(store).status, recorded(store).hostname) == ("Running", "host")
+
+
+def test_the_same_listing_ends_a_vm_that_is_being_destroyed_since(store: Store, observer: Observer) -> None:
+    for _ in range(2):
+        hear(store, observer, "VMPoller:cheetah", ObservedVM("two", "i-2", "Running"))
+    assert hear(store, observer, "VMPoller:mouse") == 1, "it is missing"
+    with store.writing() as writing:
+        vms.record_fields(writing, [{"uid": "one", "destroying": True}])
+    assert hear(store, observer, "VMPoller:mouse") == 1
+    assert recorded(store) is None
+    assert recorded(store, "two").status == "Running"
+
+
+def test_a_vm_forgotten_by_the_state_is_taken_up_again(store: Store, observer: Observer) -> None:
+    with store.writing() as writing:
+        vms.forget(writing, ["one"])
+    assert hear(store, observer, "VMPoller:mouse", LISTED) == 1
+    assert recorded(store).reason == "adopted: the cloud lists it as ours"
+
+
+def test_the_same_report_counts_once_the_slots_are_others(store: Store, observer: Observer) -> None:
+    with store.writing() as writing:
+        machines.record_machines(writing, [])
+    assert hear(store, observer, "MachinePoller", SLOT) == 1
+    assert slots(store) == [SLOT]
+
+
+def test_a_change_in_the_same_transaction_counts(store: Store, observer: Observer) -> None:
+    told = [Poll(name, "VMPoller", lambda: None, 5.0) for name in ("VMPoller:mouse", "VMPoller:mouse")]
+    with store.writing() as writing:
+        observer.record(writing, PollResult(told[0], 0.0, [ObservedVM("one", "i-1", "Shutdown", "host")]), 1000)
+        observer.record(writing, PollResult(told[1], 0.0, [LISTED]), 1000)
+    assert recorded(store).status == "Running"
+
+
+@pytest.mark.parametrize("ends", [0, 1])
+def test_a_commit_takes_no_more_results_than_there_is_time_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch, ends: int
+) -> None:
+    """Except with the end of a call, which comes after the listings from before it."""
+    monkeypatch.setattr(intake, "_LONGEST_SECONDS", 0.0)
+    names = ["VMPoller:a", "VMPoller:b", "VMPoller:c"]
+    with store.writing() as writing:
+        clouds.record_clouds(writing, [Cloud(name[-1], "local") for name in names])
+    came = threading.Semaphore(0)
+    asked, calls = Polls(came.release, DEADLINE_SECONDS), Calls(came.release)
+    asked.replace([Poll(name, "", list, 3600) for name in names])
+    made = Intake(store, asked, calls, Observer(), Minutes())
+    asked.start_due()
+    calls.start([Call("a", (str(number),), int, lambda *_: None, 60.0) for number in range(ends)])
+    assert all(came.acquire(timeout=DEADLINE_SECONDS) for _ in range(len(names) + ends))
+    taken = [made.record(1000.0 + 10 * turn) for turn in range(4)]
+    assert taken == ([(3, 1), (0, 0), (0, 0), (0, 0)] if ends else [(1, 0), (1, 0), (1, 0), (0, 0)])
+    assert not made.is_behind
+    with store.reading() as connection:
+        assert [(each.name, each.ok_at is not None) for each in polls.all_polls(connection)] == [
+            (n, True) for n in names
+        ]
