@@ -330,6 +330,8 @@ def test_a_reset_vm_is_learnt_as_soon_as_it_is_answered(world: World) -> None:
     world.cloud()
     built = running(world)
     uid = world.vm().uid
+    # One without slots would have finished retiring.
+    built.until(lambda: built.engine.snapshot().machines, "its slots are known")
     retired = verbs.wish_vm(world.store, BY, "mouse", uid, Aspect.RETIRE)
     built.until(lambda: world.done(retired), "it is retired")
     reset = verbs.wish_vm(world.store, BY, "mouse", uid, Aspect.RESET)

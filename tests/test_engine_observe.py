@@ -107,6 +107,7 @@ def test_a_commit_takes_no_more_results_than_there_is_time_for(
 ) -> None:
     """Except with the end of a call, which comes after the listings from before it."""
     monkeypatch.setattr(intake, "_LONGEST_SECONDS", 0.0)
+    monkeypatch.setattr(intake, "_AT_ONCE", 1)
     names = ["VMPoller:a", "VMPoller:b", "VMPoller:c"]
     with store.writing() as writing:
         clouds.record_clouds(writing, [Cloud(name[-1], "local") for name in names])

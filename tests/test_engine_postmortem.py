@@ -45,6 +45,7 @@ def test_a_vm_in_error_is_kept_with_its_fault_and_console_and_its_jobs_wait(stor
     built.until(lambda: world.vms()[0].status == "Running")
     fake.set_status(world.vm().uid, "Error")
     built.until(lambda: "mouse: VM is in an Error state." in reasons(store))
+    built.until(lambda: not world.vms(), "it is destroyed")
     built.turns(0.2)
     assert world.vms() == []
 

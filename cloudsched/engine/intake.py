@@ -25,10 +25,10 @@ log = logging.getLogger("cloudscheduler")
 
 _BEATS_SECONDS = 5.0
 _AT_ONCE = 5
-"""How many polls start in a turn: a wish waits for no hundred threads."""
+"""How many polls start in a turn, and how many results a commit takes at least: a wish waits for no hundred threads."""
 
 _LONGEST_SECONDS = 0.005
-"""After so much work a commit takes no more results: a wish waits for no hundred clouds."""
+"""After so much work a commit takes no more results than those: a wish waits for no hundred clouds."""
 
 _REST_OF_COMMITS = 2.0
 """How many times as long as a commit took no other is made for mere observations."""
@@ -94,7 +94,7 @@ class Intake:
         return count, len(ends)
 
     def _record_all(self, ends: Sequence[End], now: int, until: float) -> int:
-        """Record the results there is time for, one at least, and all ends; returns how many results."""
+        """Record the results there is time for, a few at least, and all ends; returns how many results."""
         finishes = [partial(_finish, end) for end in ends]
         beats = partial(_record_beats, beats=list(self._beats.values()), cycles=list(self._cycles))
         tried: list[PollResult] = []
@@ -103,7 +103,7 @@ class Intake:
             for result in self._results:
                 tried.append(result)
                 self._observation(result, now)(writing)
-                if time.monotonic() > until:
+                if len(tried) >= _AT_ONCE and time.monotonic() > until:
                     break
 
         try:

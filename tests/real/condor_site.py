@@ -213,7 +213,7 @@ def fail_in_turn(site: Site, pool: CondorPool, scheduler: subprocess.Popen[str])
     eventually(lambda: pool.status("-schedd"), "the collector is back")
 
     submit(site, pool, "erin", "v", 1, seconds=12, lease=10)
-    erins = eventually(lambda: [job for job in running(site) if job["user"] == "erin"], "erin's job runs")
+    erins = eventually(lambda: [job for job in running(site) if job["user"] == "erin" and job["remote_host"]])
     for process in eventually(lambda: startd_of(host(erins[0])), "the startd is found"):
         processes.send(process, signal.SIGKILL)
 
