@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
@@ -12,7 +12,10 @@ from cloudsched.model.vms import VM
 
 _BAD = ("Error", "Shutdown")
 _MANY = 100
-_TELLING = attrgetter(*(name for name in ObservedVM.__dataclass_fields__ if name != "tags"))
+_TELLING = (name for name in ObservedVM.__dataclass_fields__ if name != "tags")
+
+telling: Callable[[ObservedVM], tuple[Any, ...]] = attrgetter(*_TELLING)
+"""What a listing tells of a VM that is on record already, to hold the next one against."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +25,6 @@ class Followed:
     vms: tuple[VM, ...] = ()
     gone: tuple[VM, ...] = ()
     strangers: tuple[ObservedVM, ...] = ()
-
-
-def telling(listed: Sequence[ObservedVM]) -> list[Any]:
-    """What a listing tells of VMs that are on record already, to hold the next one against."""
-    return list(map(_TELLING, listed))
 
 
 def follow(known: Sequence[VM], listed: Sequence[ObservedVM], now: int) -> Followed:

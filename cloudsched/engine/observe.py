@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import eq
 from typing import Any
 
 from cloudsched.engine import acts, listing, troubles
@@ -130,12 +131,11 @@ class Observer:
             clouds.record_fields(writing, place, {"stale": False, "last_error": "", "errorconnect": silent})
         if cloud.trouble is not None:
             troubles.record_listing(writing, place, None, now, None)
-        told = listing.telling(result.value)
-        if self._is_known(place, known, told):
+        if self._is_known(place, known, result.value, listing.telling):
             return
         followed = listing.follow(known, result.value, now)
         if followed == listing.Followed():
-            self._old[place] = (known, told)
+            self._old[place] = (known, list(map(listing.telling, result.value)))
             return
         self.fleet.change([place])
         before = {vm.uid: vm for vm in known} if followed.vms else {}
@@ -165,14 +165,17 @@ class Observer:
         self.later = [each for each in self.later if each not in due]
 
     def _record_slots(self, writing: Writing, result: PollResult) -> None:
-        present, told = self.fleet.slots(writing), machines.telling(result.value)
-        if not self._is_known("", present, told) and not machines.record_machines(writing, result.value, present):
-            self._old[""] = (present, told)
+        present, slots = self.fleet.slots(writing), result.value
+        if self._is_known("", present, slots, machines.telling):
+            return
+        if not machines.record_machines(writing, slots, present):
+            self._old[""] = (present, list(map(machines.telling, slots)))
 
-    def _is_known(self, place: str, present: object, told: list[Any]) -> bool:
+    def _is_known(self, place: str, present: object, told: Sequence[Any], telling: Callable[[Any], Any]) -> bool:
         """Whether the same was told last of the same records, and changed nothing: most polls bring nothing else."""
-        before = self._old.get(place)
-        return before is not None and before[0] is present and before[1] == told
+        of, before = self._old.get(place, (None, []))
+        # Row by row, each gone before the next: ten thousand at once are memory that no cache holds.
+        return of is present and len(before) == len(told) and all(map(eq, before, map(telling, told)))
 
     def _record_jobs(self, writing: Writing, result: PollResult) -> None:
         by_host = self.fleet.hosts(writing) if result.value.changed else {}

@@ -17,7 +17,8 @@ Slots = Mapping[str, tuple[tuple[Any, ...], int]]
 """Of each slot, by name, all it tells but its clock, and its clock when it was first seen."""
 
 _TELLING = [name for name in Machine.__dataclass_fields__ if name != "current_time"]
-_TOLD: Callable[[Machine], tuple[Any, ...]] = attrgetter(*_TELLING)
+telling: Callable[[Machine], tuple[Any, ...]] = attrgetter(*_TELLING)
+"""What a report tells of a slot but for its clock, to hold the next one against."""
 
 
 def all_machines(connection: Connection) -> list[Machine]:
@@ -35,12 +36,7 @@ def following() -> Following[Machine]:
 
 def told(machines: Iterable[Machine]) -> Slots:
     """What slots tell, by name, to hold the next report against."""
-    return {machine.name: (_TOLD(machine), machine.current_time) for machine in machines}
-
-
-def telling(machines: Iterable[Machine]) -> list[Any]:
-    """What a report tells of slots, but for their clocks, to hold the next one against."""
-    return list(map(_TOLD, machines))
+    return {machine.name: (telling(machine), machine.current_time) for machine in machines}
 
 
 def record_machines(writing: Writing, machines: Sequence[Machine], present: Slots | None = None) -> bool:
@@ -54,7 +50,7 @@ def record_machines(writing: Writing, machines: Sequence[Machine], present: Slot
         known = before.get(machine.name)
         if known is None:
             found.append(rows.to_row(machine))
-        elif known[0] != _TOLD(machine):
+        elif known[0] != telling(machine):
             found.append({**rows.to_row(machine), "current_time": known[1]})
     gone = before.keys() - {machine.name for machine in machines}
     rows.remove(writing, tables.machines, sorted(gone), topic="machines")
