@@ -12,8 +12,7 @@ from cloudsched.model.vms import VM
 
 _BAD = ("Error", "Shutdown")
 _MANY = 100
-_TELLING = (name for name in ObservedVM.__dataclass_fields__ if name != "tags")
-
+_TELLING = [name for name in ObservedVM.__dataclass_fields__ if name != "tags"]
 telling: Callable[[ObservedVM], tuple[Any, ...]] = attrgetter(*_TELLING)
 """What a listing tells of a VM that is on record already, to hold the next one against."""
 
