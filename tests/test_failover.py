@@ -193,6 +193,7 @@ def test_a_standby_that_finds_the_state_busy_takes_over_later(postgresql: Server
         assert second.poll() is None, site.log()
         eventually(lambda: store.state().engine_epoch > before, "it begins", SECONDS)
         assert engine(store) == second.pid
+        eventually(lambda: "The place was free: this scheduler is at work now." in log(site), "it says so")
         assert stopped(second) == 0
         assert "Traceback" not in site.log()
 

@@ -37,7 +37,8 @@ def take_over(
                 taken = taking.enter_context(closing(place.hold(store)))
                 start(taken)
                 taking.pop_all()
-                return taken
+            log.info("The place was free: this scheduler is at work now.")
+            return taken
         except StateHeld as ex:
             if bound:
                 _refuse_another_home(store)
