@@ -112,12 +112,18 @@ class World:
         polls, calls, bans = Polls(wake.set, self.poll_limit_seconds), Calls(wake.set), Bans(settings)
         places = Places(self.clouds, self.batch)
         held: list[Engine] = []
-        endings = Endings(
-            places, bans, 10, settings.call_timeout_seconds, lambda uid, seconds: held[0].hold_off(uid, seconds), _now
-        )
-        reloads = Reloads(settings.user_limit_file, settings.target_cloud_alias_file, lambda: (), *[lambda *_: []] * 3)
         proxies = Proxies(self.store, settings, Renewal(settings))
         observer = Observer(proxies=proxies)
+        endings = Endings(
+            places,
+            bans,
+            10,
+            settings.call_timeout_seconds,
+            lambda uid, seconds: held[0].hold_off(uid, seconds),
+            observer.retired,
+            _now,
+        )
+        reloads = Reloads(settings.user_limit_file, settings.target_cloud_alias_file, lambda: (), *[lambda *_: []] * 3)
         orders = Orders(places, observer.settle_later)
         apply = Apply(self.store, Boots(self.config, places, bans, proxies), endings, reloads, orders, proxies)
         stages = Stages(self.store, self.config, polls, calls, observer, apply, lambda _: None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -99,6 +100,42 @@ def test_a_change_in_the_same_transaction_counts(store: Store, observer: Observe
         observer.record(writing, PollResult(poll, 0.0, [ObservedVM("one", "i-1", "Shutdown", "host")]), 1000)
         observer.record(writing, PollResult(poll, 0.0, [LISTED]), 1000)
     assert recorded(store).status == "Running"
+
+
+def reported(name: str, asked_at: float, error: Exception | None = None) -> PollResult:
+    return PollResult(Poll(name, name, list, 5.0), asked_at, error=error)
+
+
+def test_slots_are_known_while_their_polls_succeed() -> None:
+    made, failed = Observer(), OSError("The collector does not answer.")
+    known = []
+    for error in (failed, None, failed, None):
+        made.recorded([reported("JobPoller", 1.0, error), reported("MachinePoller", 1.0, error)])
+        known.append((made.jobs_known, made.machines_known))
+    assert known == [(False, False), (True, True), (True, False), (True, True)]
+
+
+def test_a_retired_vm_is_seen_in_slots_that_were_asked_for_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 100.0)
+    made = Observer()
+    made.retired("one")
+    failed = reported("MachinePoller", 101.0, OSError())
+    for early in (reported("MachinePoller", 99.0), failed, reported("VMPoller:mouse", 101.0)):
+        made.recorded([early])
+        assert list(made.unseen) == ["one"]
+    made.recorded([reported("MachinePoller", 101.0)])
+    assert not made.unseen
+
+
+def test_a_report_that_cannot_be_recorded_makes_nothing_known(store: Store) -> None:
+    answered = threading.Semaphore(0)
+    asked = Polls(answered.release, DEADLINE_SECONDS)
+    asked.replace([Poll("MachinePoller", "", lambda: ["no slot"], 3600)])
+    made = Intake(store, asked, Calls(answered.release), Observer(), Minutes())
+    asked.start_due()
+    assert answered.acquire(timeout=DEADLINE_SECONDS)
+    assert made.record(1000.0) == (1, 0)
+    assert not made.observer.machines_known
 
 
 @pytest.mark.parametrize("ends", [0, 1])

@@ -96,6 +96,16 @@ def test_a_retiring_vm_is_left_to_finish() -> None:
     assert ended(a_snapshot([a_cloud()], vms=[vm], machines=(a_slot(vm, busy=True),))) == []
 
 
+def test_a_vm_retired_since_slots_were_asked_for_may_have_a_job() -> None:
+    vms = [a_vm("one", override_status="Retiring"), a_vm("two", override_status="Retiring")]
+    assert ended(a_snapshot([a_cloud()], vms=vms, unseen=frozenset({"one"}))) == [("Destroy", "two")]
+
+
+def test_a_vm_that_runs_is_drained_even_if_it_has_shown_no_slot() -> None:
+    vms = [a_vm("up", initialize_time=NOW), a_vm("young", status="Starting", initialize_time=NOW)]
+    assert ended(a_snapshot([a_cloud(removed=True)], vms=vms)) == [("Retire", "up"), ("Destroy", "young")]
+
+
 @pytest.mark.parametrize(("idle", "keep_alive", "retired"), [(0, 0, True), (99, 100, False), (100, 100, True)])
 def test_an_idle_vm_retires_after_its_keep_alive(idle: int, keep_alive: int, retired: bool) -> None:
     vm = a_vm("one", idle_start=NOW - idle, keep_alive=keep_alive)

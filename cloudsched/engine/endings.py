@@ -33,7 +33,8 @@ RETRY_SECONDS = 30
 class Endings:
     """Turns Destroy and Retire actions into records and calls.
 
-    A call destroys `at_once` VMs at most within `call_seconds`; `hold_off` keeps the planner off a VM for a while.
+    A call destroys `at_once` VMs at most within `call_seconds`; `hold_off` keeps the planner off a VM for a while;
+    `retired` is told of each VM that retires from now on.
     """
 
     places: Places
@@ -41,6 +42,7 @@ class Endings:
     at_once: int
     call_seconds: float
     hold_off: Callable[[str, int], None]
+    retired: Callable[[str], None]
     now: Callable[[], int]
 
     def record(self, writing: Writing, snapshot: Snapshot, actions: Sequence[Destroy | Retire]) -> None:
@@ -148,6 +150,7 @@ class Endings:
             log.info("Retiring %s on %s: %s", vm.id, vm.cloud, action.reason)
             fields = {"override_status": "Retiring", "force_retire": action.forced, "reason": action.reason}
             vms.record_fields(writing, [{"uid": vm.uid, **fields}])
+            self.retired(vm.uid)
         entry = acts.of_vm("retire_failed" if error else "retire", vm, error or action.reason)
         if action.wish is None:
             acts.record(writing, entry)

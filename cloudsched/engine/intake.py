@@ -84,17 +84,18 @@ class Intake:
             return 0, 0
         began = time.monotonic()
         # A listing from before a call comes before that call's end.
-        count = self._record_all(ends, int(now), math.inf if ends else began + _LONGEST_SECONDS)
+        recorded = self._record_all(ends, int(now), math.inf if ends else began + _LONGEST_SECONDS)
+        self.observer.recorded(recorded)
         self._rests_until = time.monotonic() + _REST_OF_COMMITS * (time.monotonic() - began)
         self._next_beats = now + _BEATS_SECONDS
-        del self._results[:count]
+        del self._results[: len(recorded)]
         self._beats.clear()
         self._cycles.clear()
         self.calls.recorded(ends)
-        return count, len(ends)
+        return len(recorded), len(ends)
 
-    def _record_all(self, ends: Sequence[End], now: int, until: float) -> int:
-        """Record the results there is time for, a few at least, and all ends; returns how many results."""
+    def _record_all(self, ends: Sequence[End], now: int, until: float) -> list[PollResult]:
+        """Record the results there is time for, a few at least, and all ends; returns the results as recorded."""
         finishes = [partial(_finish, end) for end in ends]
         beats = partial(_record_beats, beats=list(self._beats.values()), cycles=list(self._cycles))
         tried: list[PollResult] = []
@@ -111,13 +112,14 @@ class Intake:
         except StateError:
             raise
         except Exception:  # one of them is at fault: the others must not pay for it (B-39)
-            for result in tried:
+            for number, result in enumerate(tried):
                 error = self._alone(self._observation(result, now))
                 if error:
-                    self._alone(self._observation(replace(result, value=None, error=error), now))
+                    tried[number] = replace(result, value=None, error=error)
+                    self._alone(self._observation(tried[number], now))
             for part in (*finishes, beats):
                 self._alone(part)
-        return len(tried)
+        return tried
 
     def _alone(self, part: _Part) -> Exception | None:
         try:

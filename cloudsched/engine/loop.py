@@ -174,6 +174,7 @@ class Engine:
             jobs_known=self._stages.observer.jobs_known,
             machines_known=self._stages.observer.machines_known,
             in_flight=busy | self._held_off.keys(),
+            unseen=frozenset(self._stages.observer.unseen),
         )
         snapshot = self._reader.snapshot(seen)
         if snapshot.vms is not self._learnt:

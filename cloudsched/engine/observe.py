@@ -42,7 +42,8 @@ _RUN_SAMPLES = 10
 class Observer:
     """Records polls; remembers which parts of the world have been seen since the start.
 
-    `later` are outcomes whose effect the next poll of jobs will show, with the time from which it does.
+    `later` are outcomes whose effect the next poll of jobs will show, with the time from which it does; `unseen` when
+    VMs were retired whose slots have not been asked for since, by uid.
     """
 
     jobs_known: bool = False
@@ -51,11 +52,26 @@ class Observer:
     proxies: Proxies | None = None
     fleet: Fleet = field(default_factory=Fleet)
     later: list[tuple[Outcome, float]] = field(default_factory=list)
+    unseen: dict[str, float] = field(default_factory=dict)
     _old: dict[str, tuple[object, list[Any]]] = field(default_factory=dict)
 
     def settle_later(self, outcome: Outcome, at: float) -> None:
         """Settle a wish together with the jobs as the batch system shows them after `at`."""
         self.later.append((outcome, at))
+
+    def retired(self, uid: str) -> None:
+        """A VM takes no jobs from now on; whether one came before, slots asked for later will show."""
+        self.unseen[uid] = time.time()
+
+    def recorded(self, results: Iterable[PollResult]) -> None:
+        """What these polls brought is in the state for good, so that plans may rely on it."""
+        for result in results:
+            if result.poll.name == "JobPoller":
+                self.jobs_known = self.jobs_known or result.error is None
+            elif result.poll.name == "MachinePoller":
+                self.machines_known = result.error is None
+                if self.machines_known:
+                    self.unseen = {uid: at for uid, at in self.unseen.items() if at >= result.started_at}
 
     def record(self, writing: Writing, result: PollResult, now: int) -> None:
         """Record one poll's result or failure, and that there was one."""
@@ -77,13 +93,11 @@ class Observer:
         elif kind == "JobPoller":
             self._record_jobs(writing, result)
             self._settle(writing, result.started_at)
-            self.jobs_known = True
         elif self.proxies is not None and kind in PROXY_POLLS:
             self.proxies.record(writing, PROXY_POLLS[kind], result.value)
             self.fleet.change(None)
         else:
             self._record_slots(writing, result)
-            self.machines_known = True
 
     def _record_expiry(self, writing: Writing, result: PollResult, place: str, now: int) -> None:
         """Tell of credentials that end soon. That a cloud does not say when theirs end is no trouble."""

@@ -7,11 +7,10 @@ from cloudsched.model.actions import Explain, Plan
 from cloudsched.model.snapshot import Snapshot
 from cloudsched.policy.horizon import horizon
 
-_SAME = tuple(
-    name
-    for name in Snapshot.__dataclass_fields__
-    if name not in ("index", "now", "jobs_known", "machines_known", "in_flight")
-)
+_TOLD = ("jobs_known", "machines_known", "in_flight", "unseen")
+"""What the engine tells the reader of snapshots, made anew for each."""
+
+_SAME = tuple(name for name in Snapshot.__dataclass_fields__ if name not in ("index", "now", *_TOLD))
 """What the reader of snapshots keeps as the same object while it stays as it is."""
 
 
@@ -38,7 +37,6 @@ class Rest:
 
 
 def _is_same(one: Snapshot, other: Snapshot) -> bool:
-    known = (one.jobs_known, one.machines_known, one.in_flight)
-    if known != (other.jobs_known, other.machines_known, other.in_flight):
+    if any(getattr(one, name) != getattr(other, name) for name in _TOLD):
         return False
     return all(getattr(one, name) is getattr(other, name) for name in _SAME)

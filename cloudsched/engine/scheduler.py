@@ -75,12 +75,14 @@ class Scheduler:
         settings = config.global_
         self._bans = Bans(settings)
         self._proxies = Proxies(store, settings, Renewal(settings))
+        self._observer = Observer(proxies=self._proxies)
         self._endings = Endings(
             self._places,
             self._bans,
             settings.max_destroy_threads,
             settings.call_timeout_seconds,
             self._hold_off,
+            self._observer.retired,
             _now,
         )
         self._configured: tuple[CloudSection, ...] = ()
@@ -174,16 +176,15 @@ class Scheduler:
             return [vm for vm in vms.all_vms(connection) if not vm.released]
 
     def _stages(self) -> Stages:
-        observer = Observer(proxies=self._proxies)
         boots = Boots(self._config, self._places, self._bans, self._proxies, self._contexts())
-        orders = Orders(self._places, observer.settle_later)
+        orders = Orders(self._places, self._observer.settle_later)
         apply = Apply(self._store, boots, self._endings, self._reloads, orders, self._proxies)
         return Stages(
             self._store,
             self._config,
             self._polls,
             self._calls,
-            observer,
+            self._observer,
             apply,
             self._batch.forget_jobs,
             self._keep_place,

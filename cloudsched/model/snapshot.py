@@ -52,10 +52,11 @@ class Block:
 class Snapshot:
     """What the planner sees, frozen at `index`; `now` is the engine's clock in Unix seconds.
 
-    `vms` are in creation order and leave released ones out. `jobs_known` and `machines_known` are false until the first
-    successful poll: nothing is retired on account of a queue nobody has read (PARITY 9.2). `stale_clouds` are those
-    whose last poll failed. `in_flight` are uids a boot or destroy call is running for, `released_on` the clouds with
-    released VMs.
+    `vms` are in creation order and leave released ones out. `jobs_known` is false until the first successful poll:
+    nothing is retired on account of a queue nobody has read (PARITY 9.2); `machines_known` also while polls of the
+    slots fail. `stale_clouds` are those whose last poll failed. `in_flight` are uids a boot or destroy call is running
+    for, `released_on` the clouds with released VMs. `unseen` are uids of VMs that were retired after the slots on
+    record had been asked for: a job may have come to them that these do not show.
     """
 
     index: int
@@ -74,4 +75,5 @@ class Snapshot:
     machines_known: bool = False
     stale_clouds: frozenset[str] = frozenset()
     in_flight: frozenset[str] = frozenset()
+    unseen: frozenset[str] = frozenset()
     released_on: frozenset[str] = frozenset()

@@ -40,7 +40,7 @@ def _ending(vm: VM, cloud: Cloud, snapshot: Snapshot, settings: Global, slots: S
     if not snapshot.machines_known or slots.get(vm.uid):
         return None
     if is_retiring(vm):
-        return Destroy(vm.uid, "VM Finished Retiring.")
+        return None if vm.uid in snapshot.unseen else Destroy(vm.uid, "VM Finished Retiring.")
     limit = settings.condor_register_time_limit
     if vm.status == "Running" and now - max(vm.initialize_time, vm.last_state_change or 0) > limit:
         return Destroy(vm.uid, f"VM has not joined the batch system within {limit} s.", failed_image=True)
@@ -87,7 +87,9 @@ def _why(cloud: Cloud) -> str:
 
 
 def _drain(vm: VM, reason: str, slots: Sequence[Machine]) -> Action:
-    return Retire(vm.uid, reason, drain=True) if slots else Destroy(vm.uid, reason)
+    # One that runs may have joined, and have been given a job, since slots were last asked for.
+    is_joining = vm.status == "Running"
+    return Retire(vm.uid, reason, drain=True) if slots or is_joining else Destroy(vm.uid, reason)
 
 
 def unneeded(snapshot: Snapshot, slots: Slots, spare: frozenset[str]) -> Plan:

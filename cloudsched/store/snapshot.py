@@ -30,6 +30,7 @@ class Seen:
     jobs_known: bool = False
     machines_known: bool = False
     in_flight: frozenset[str] = frozenset()
+    unseen: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class SnapshotReader:
                 machines_known=seen.machines_known,
                 stale_clouds=self._once("stale", all_clouds, _stale),
                 in_flight=seen.in_flight,
+                unseen=seen.unseen,
                 released_on=self._once("released", all_vms, _released_on),
             )
 
