@@ -274,7 +274,7 @@ def test_an_engine_that_was_cut_off_writes_nothing_after_the_takeover(postgresql
 
 def test_a_writer_stopped_in_its_transaction_keeps_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = databases.url(tmp_path)
-    monkeypatch.setattr("cloudsched.store.connect.IDLE_WRITER_SECONDS", 0.5)
+    monkeypatch.setattr("cloudsched.store.databases.IDLE_WRITER_SECONDS", 0.5)
     stuck = Store.open(url, tmp_path / "one")
     with closing(stuck), closing(Store.open(url, tmp_path / "other")) as other:
         with pytest.raises(StateUnavailable), stuck.writing():

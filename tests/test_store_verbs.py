@@ -295,10 +295,10 @@ def test_verb_costs_no_more_for_all_that_was_asked_before_it(fleet: Store) -> No
 
     def taken(number: int) -> int:
         nonlocal raw
-        with fleet.looking() as connection:
-            raw = connection.connection.driver_connection
-            assert raw
-            raw.set_progress_handler(step, 1)
+        with fleet.writing() as writing:
+            raw = writing.connection.connection.driver_connection
+        assert raw
+        raw.set_progress_handler(step, 1)
         before = steps[0]
         verbs.wish_enabled(fleet, BY, "mouse", bool(number % 2))
         raw.set_progress_handler(None, 0)

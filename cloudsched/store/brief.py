@@ -11,7 +11,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from cloudsched.errors import StateError
-from cloudsched.store.connect import Store, file_identity
+from cloudsched.store.connect import Store
+from cloudsched.store.databases import file_identity
 from cloudsched.store.prepared import Prepared
 
 _WAITING_FOR_NOBODY = Prepared(text("PRAGMA busy_timeout=0"))

@@ -19,22 +19,17 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote, unquote
 
-from sqlalchemy import Connection, Engine, bindparam, create_engine, event, insert, inspect, select, text, update
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy import Connection, Engine, bindparam, insert, inspect, select, update
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DatabaseError
 
-from cloudsched.errors import ConfigError, MissingExtra, StateMismatch, StateTakenOver, StateUnavailable
+from cloudsched.errors import StateMismatch, StateTakenOver, StateUnavailable
 from cloudsched.store import locks, pulse, tables
+from cloudsched.store.databases import TO_WRITE, WRITE_WAIT_SECONDS, engine_of, file_identity, sqlite_path
 from cloudsched.store.failures import translated
 from cloudsched.store.prepared import Prepared
 from cloudsched.store.writing import Writing as Writing
-
-WRITE_WAIT_SECONDS = 5.0
-IDLE_WRITER_SECONDS = 20.0
-_SQLITE_PRAGMAS = ("busy_timeout=2000", "synchronous=FULL", "journal_size_limit=67108864", "cache_size=-16000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +60,6 @@ _UPGRADE = "stop its scheduler and daemons, then run 'cloud_scheduler state upgr
 _NO_WAY_BACK = "a schema is never taken back; use the release that made it, or load a dump from before its upgrade."
 _STATE = Prepared(select(*(tables.state.c[name] for name in StateRow.__dataclass_fields__)))
 _GUARD = Prepared(select(*_GUARDS).with_for_update())
-_BEGIN, _BEGIN_WRITING = Prepared(text("BEGIN")), Prepared(text("BEGIN IMMEDIATE"))
 
 
 def state_row(connection: Connection) -> StateRow:
@@ -87,12 +81,14 @@ class Store:
 
     def __init__(self, engine: Engine, directory: Path, *, read_only: bool) -> None:
         self._engine, self.directory, self._read_only = engine, directory, read_only
-        self.path = _sqlite_path(engine.url)
+        self.path = sqlite_path(engine.url)
         self._epoch: int | None = None
         self._schema: int | None = None
         self._thread_lock = threading.Lock()
         self._writer: int | None = None
         self._identity: tuple[int, int] | None = None
+        self._lock_path = directory / locks.WRITE_LOCK
+        self._kept: tuple[Connection, tuple[int, int] | None] | None = None
 
     @classmethod
     def open(cls, url: str, directory: Path, *, read_only: bool = False) -> Store:
@@ -101,7 +97,7 @@ class Store:
         `directory` holds the lock files. Raises ConfigError for a URL that names nothing, MissingExtra for an absent
         driver, StateMismatch for another schema version, StateUnavailable where nothing can be opened (yet).
         """
-        store = cls(_create_engine(url, read_only), directory, read_only=read_only)
+        store = cls(engine_of(url, read_only), directory, read_only=read_only)
         if read_only:
             store._find()
         with store._translating():
@@ -113,7 +109,7 @@ class Store:
     @classmethod
     def unchecked(cls, url: str, directory: Path) -> Store:
         """The state as it is, of whatever schema: for `upgrade`. Raises ConfigError, MissingExtra, StateUnavailable."""
-        store = cls(_create_engine(url, read_only=False), directory, read_only=False)
+        store = cls(engine_of(url, read_only=False), directory, read_only=False)
         store._find()
         _make_private_directory(directory)
         return store
@@ -128,6 +124,7 @@ class Store:
         return str(self.path or self._engine.url.render_as_string())
 
     def close(self) -> None:
+        self._let_go()
         self._engine.dispose()
 
     def upgradable(self) -> int:
@@ -166,20 +163,24 @@ class Store:
         A transaction that touched no topic leaves the index alone. Raises StateUnavailable after `wait_seconds` of
         waiting for other writers, StateTakenOver when another engine has begun its epoch.
         """
-        with self._translating(), self._exclusively(wait_seconds) as lock, self._engine.connect() as connection:
-            connection = connection.execution_options(cloudsched_write=True)
-            with ExitStack() as committing, connection.begin():
-                ((index, schema, epoch),) = _GUARD.rows(connection)
-                if self._schema not in (None, schema):
-                    raise self._mismatch(schema)
-                if self._epoch not in (None, epoch):
-                    noted = connection.execute(select(tables.state.c.engine)).scalar_one()
-                    raise StateTakenOver(f"Another engine holds this state now: {locks.words(noted)}.")
-                writing = Writing(connection, index + 1)
-                yield writing
-                writing.finish()
-                _advance(writing)
-                committing.enter_context(pulse.beating(lock))
+        with (
+            self._translating(),
+            self._exclusively(wait_seconds) as lock,
+            self._to_write() as connection,
+            ExitStack() as committing,
+            connection.begin(),
+        ):
+            ((index, schema, epoch),) = _GUARD.rows(connection)
+            if self._schema not in (None, schema):
+                raise self._mismatch(schema)
+            if self._epoch not in (None, epoch):
+                noted = connection.execute(select(tables.state.c.engine)).scalar_one()
+                raise StateTakenOver(f"Another engine holds this state now: {locks.words(noted)}.")
+            writing = Writing(connection, index + 1)
+            yield writing
+            writing.finish()
+            _advance(writing)
+            committing.enter_context(pulse.beating(lock))
 
     def begin_epoch(self) -> int:
         """Make this store this process's engine's: every later write of an older one fails. Returns the new epoch."""
@@ -224,7 +225,7 @@ class Store:
 
     def _create_tables(self) -> None:
         with self._engine.connect() as connection:
-            connection = connection.execution_options(cloudsched_write=True)
+            connection = connection.execution_options(**TO_WRITE)
             with connection.begin():
                 tables.metadata.create_all(connection)
                 connection.execute(insert(tables.state).values(_FIRST_ROW))
@@ -262,11 +263,40 @@ class Store:
             if self.path is None:
                 yield None
             else:
-                with locks.exclusive(self.directory / locks.WRITE_LOCK, wait_seconds) as file:
+                with locks.exclusive(self._lock_path, wait_seconds) as file:
                     yield file
         finally:
             self._writer = None
             self._thread_lock.release()
+
+    @contextmanager
+    def _to_write(self) -> Iterator[Connection]:
+        """The connection of a write transaction, for who has the right to write: on SQLite the last one's.
+
+        That knows the pages as they are, where another would read them again, and saves what SQLAlchemy does for each
+        connection that it gives out. One that failed is given back.
+        """
+        kept, self._kept = self._kept, None
+        if kept is not None and kept[1] != self._identity:
+            _discard(kept[0])
+            kept = None
+        identity = self._identity
+        connection = kept[0] if kept else self._engine.connect().execution_options(**TO_WRITE)
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        if self.path is None:
+            connection.close()
+        else:
+            self._kept = connection, identity
+
+    def _let_go(self) -> None:
+        with self._thread_lock:
+            kept, self._kept = self._kept, None
+        if kept is not None:
+            _discard(kept[0])
 
     @contextmanager
     def _translating(self) -> Iterator[None]:
@@ -296,6 +326,12 @@ _FIRST_ROW: dict[str, Any] = {
 }
 
 
+def _discard(connection: Connection) -> None:
+    """Close a connection for good, also when its pool has been disposed of."""
+    connection.invalidate()
+    connection.close()
+
+
 def _advance(writing: Writing) -> None:
     """The last statement of a transaction: give the commit its index."""
     touched = writing.touched
@@ -308,100 +344,6 @@ def _advance(writing: Writing) -> None:
 @cache
 def _advancing(names: frozenset[str]) -> Prepared:
     return Prepared(update(tables.state).values(dict.fromkeys(sorted(names), bindparam("now"))))
-
-
-def _create_engine(url: str, read_only: bool) -> Engine:
-    try:
-        parsed = make_url(url)
-        if parsed.get_backend_name() == "postgresql":
-            return _server_engine(parsed, read_only)
-    except NoSuchModuleError as ex:
-        raise ConfigError(f"database_url names a database that SQLAlchemy does not know: {ex}.") from ex
-    except ArgumentError as ex:
-        # Not shown, for there may be a password in it.
-        raise ConfigError("database_url is not an SQLAlchemy URL such as sqlite:////var/lib/x.db.") from ex
-    except ModuleNotFoundError as ex:
-        raise MissingExtra("This database_url", "postgresql") from ex
-    if parsed.get_backend_name() != "sqlite":
-        raise ConfigError("database_url must be of SQLite or PostgreSQL: no other database keeps the state's order.")
-    if parsed.database in (None, "", ":memory:"):
-        raise ConfigError("database_url must name a file: three processes share the state.")
-    return _sqlite_engine(Path(str(parsed.database)).absolute(), read_only)
-
-
-def _server_engine(url: URL, read_only: bool) -> Engine:
-    engine = create_engine(url, isolation_level="READ COMMITTED", pool_pre_ping=True)
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: Any, _record: Any) -> None:
-        for name, value in _session(read_only).items():
-            connection.cursor().execute(f"SET {name} = {value}")
-        connection.commit()
-
-    return engine
-
-
-def _session(read_only: bool) -> dict[str, str]:
-    """The settings of each connection to PostgreSQL (its manual, chapter 20)."""
-    return {
-        # Writers queue for the state row: this is their deadline, as the lock file has one for SQLite.
-        "lock_timeout": f"{int(WRITE_WAIT_SECONDS * 1000)}",
-        # A writer that was stopped in its transaction, or whose host is gone, must not keep that row for ever.
-        "idle_in_transaction_session_timeout": f"{int(IDLE_WRITER_SECONDS * 1000)}",
-        "tcp_keepalives_idle": "2",
-        "tcp_keepalives_interval": "1",
-        "tcp_keepalives_count": "3",
-        # A plan that knows the keys of a long IN looks them up by a hash; one for any keys compares with each in turn.
-        "plan_cache_mode": "force_custom_plan",
-        "default_transaction_read_only": "on" if read_only else "off",
-    }
-
-
-def _sqlite_engine(path: Path, read_only: bool) -> Engine:
-    mode = "ro" if read_only else "rwc"
-    engine = create_engine(
-        URL.create("sqlite", database=f"file:{_uri_path(path)}", query={"mode": mode, "uri": "true"}),
-        connect_args={"check_same_thread": False, "timeout": 2.0},
-        poolclass=QueuePool,
-        pool_size=8,
-        max_overflow=64,
-        # The connection that wrote last still knows the pages as they are; another would read them again.
-        pool_use_lifo=True,
-    )
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: Any, _record: Any) -> None:
-        # The driver must not begin or commit anything by itself: `begin` below does.
-        connection.isolation_level = None
-        for pragma in (*_SQLITE_PRAGMAS, "query_only=1" if read_only else "journal_mode=WAL"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        write = connection.get_execution_options().get("cloudsched_write")
-        (_BEGIN_WRITING if write else _BEGIN).run(connection)
-
-    return engine
-
-
-def _uri_path(path: Path) -> str:
-    return quote(str(path))
-
-
-def _sqlite_path(url: URL) -> Path | None:
-    if url.get_backend_name() != "sqlite":
-        return None
-    return Path(unquote(str(url.database).removeprefix("file:")))
-
-
-def file_identity(path: Path | None) -> tuple[int, int] | None:
-    """Device and inode, by stat: opening the file would drop SQLite's locks on it."""
-    if path is None:
-        return None
-    with suppress(OSError):
-        found = path.stat()
-        return found.st_dev, found.st_ino
-    return None
 
 
 def _make_private(path: Path | None) -> None:

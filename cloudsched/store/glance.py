@@ -15,7 +15,8 @@ from urllib.parse import quote
 
 from cloudsched.errors import StateError
 from cloudsched.store import locks
-from cloudsched.store.connect import StateRow, Store, file_identity
+from cloudsched.store.connect import StateRow, Store
+from cloudsched.store.databases import file_identity
 from cloudsched.store.failures import translated
 from cloudsched.store.pulse import Pulse
 

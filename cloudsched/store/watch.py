@@ -12,7 +12,8 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError
 
 from cloudsched.store import tables
-from cloudsched.store.connect import Store, file_identity
+from cloudsched.store.connect import Store
+from cloudsched.store.databases import file_identity
 from cloudsched.store.failures import translated
 
 

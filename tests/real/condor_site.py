@@ -249,5 +249,6 @@ def survived(site: Site, pool: CondorPool) -> None:
     settled(site, pool, lambda: all(job["job_status"] == 4 for job in site.jobs().values()), "all jobs complete")
     assert len(site.jobs()) > TOTAL + 1
     for user, vmtype, count in (*JOBS, ("erin", "v", 1)):
-        assert set(lines(pool, user, vmtype)) == {str(number) for number in range(count)}
+        wrote = set(lines(pool, user, vmtype))
+        assert wrote == {str(number) for number in range(count)}, (user, vmtype, wrote, site.jobs())
     nothing_left(site, pool)
