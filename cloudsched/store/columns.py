@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Dialect, Float, Index, Integ
 from sqlalchemy.types import TypeDecorator
 
 _read = json.JSONDecoder().raw_decode
+_written = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=asdict).encode
 
 
 class Json(TypeDecorator[Any]):
@@ -19,7 +20,7 @@ class Json(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=asdict)
+        return _written(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         if value == "[]":

@@ -21,6 +21,7 @@ from cloudsched.store.connect import Writing
 from cloudsched.store.prepared import Prepared
 from cloudsched.store.rows import Row
 
+_written = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 _FIELDS = tuple(each.name for each in fields(Entry))
 _STEP = 500
 
@@ -66,9 +67,9 @@ class Chain:
         number, previous, found = ends.last, ends.hash, []
         for entry in entries:
             number += 1
-            values = {name: getattr(entry, name) for name in _FIELDS}
-            plain, previous = _hashed({**values, "id": number, "index": writing.index, "previous": previous})
-            found.append({**plain, "hash": previous})
+            values = {name: getattr(entry, name) for name in _FIELDS} | {"kind": entry.kind.value}
+            kept, previous = _hashed({**values, "id": number, "index": writing.index, "previous": previous})
+            found.append({**kept, "hash": previous})
         _adding(self.entries).run_each(writing.connection, found)
         self._keep(writing, replace(ends, last=number, hash=previous))
         writing.touch("index")
@@ -131,8 +132,7 @@ def asked(connection: Connection, wishes: Sequence[int]) -> dict[int, Entry]:
 
 def canonical(values: Mapping[str, Any]) -> bytes:
     """What the hash of an entry is made of: all of it but the hash, as JSON of one spelling (docs/journal.md)."""
-    hashed = {name: value for name, value in values.items() if name != "hash"}
-    return json.dumps(hashed, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
+    return _written({name: value for name, value in values.items() if name != "hash"}).encode(errors="replace")
 
 
 def digest(values: Mapping[str, Any]) -> str:
@@ -141,10 +141,12 @@ def digest(values: Mapping[str, Any]) -> str:
 
 
 def _hashed(values: Row) -> tuple[Row, str]:
-    """Values as they are read back, and their hash: JSON knows no tuples, a database no half of a surrogate pair."""
-    told = canonical(values)
-    plain: Row = json.loads(told)
-    return plain, sha256(told).hexdigest() if plain == values else digest(plain)
+    """Values as they are kept, and their hash: a database takes no half of a surrogate pair."""
+    try:
+        return values, sha256(_written(values).encode()).hexdigest()
+    except UnicodeEncodeError:
+        kept: Row = json.loads(canonical(values))
+        return kept, digest(kept)
 
 
 def recorded(chain: str, row: Mapping[str, Any]) -> Recorded:

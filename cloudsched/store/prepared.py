@@ -76,13 +76,14 @@ class _Form:
 
     def executed(self, connection: Connection, *rows: Mapping[str, Any]) -> Any:
         """A cursor that has run it, for each of the rows of values."""
-        bound = [self._bound(values) for values in rows]
-        cursor = connection.connection.cursor()
+        # The driver's own connection: SQLAlchemy's stand-in for it would only hand the call on.
+        driver: Any = connection.connection.dbapi_connection
+        cursor = driver.cursor()
         try:
-            if len(bound) == 1:
-                cursor.execute(self.sql, bound[0])
+            if len(rows) == 1:
+                cursor.execute(self.sql, self._bound(rows[0]))
             else:
-                cursor.executemany(self.sql, bound)
+                cursor.executemany(self.sql, [self._bound(values) for values in rows])
         except connection.dialect.loaded_dbapi.Error as ex:
             raise self.error(connection, cursor, ex) from ex
         return cursor

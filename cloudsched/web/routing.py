@@ -20,6 +20,9 @@ from cloudsched.errors import BadRequest
 
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f#\\]")
+_PLAIN = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)+", re.ASCII)
+"""A path that is the same however often it is encoded and decoded, of names that are no dots."""
+
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -86,7 +89,10 @@ class RawRouter(CompiledRouter):
         """Match the raw target of a request; `uri` only counts where there is no request."""
         if req is None:
             return super().find(uri)
-        names = segments(raw_path(req.env))
+        path = raw_path(req.env)
+        if _PLAIN.fullmatch(path):
+            return super().find(path)
+        names = segments(path)
         if not are_names(names):
             return None
         route = super().find("/" + "/".join(quote(name, safe="") for name in names))
