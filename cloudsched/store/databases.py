@@ -20,7 +20,7 @@ IDLE_WRITER_SECONDS = 20.0
 TO_WRITE = {"cloudsched_write": True}
 """The execution options of a connection whose transactions write."""
 
-_SQLITE_PRAGMAS = ("busy_timeout=2000", "synchronous=FULL", "journal_size_limit=67108864", "cache_size=-16000")
+SQLITE_PRAGMAS = ("busy_timeout=2000", "synchronous=FULL", "journal_size_limit=67108864", "cache_size=-16000")
 _BEGIN, _BEGIN_WRITING = Prepared(text("BEGIN")), Prepared(text("BEGIN IMMEDIATE"))
 
 
@@ -91,7 +91,7 @@ def _sqlite_engine(path: Path, read_only: bool) -> Engine:
     def configure(connection: Any, _record: Any) -> None:
         # The driver must not begin or commit anything by itself: `begin` below does.
         connection.isolation_level = None
-        for pragma in (*_SQLITE_PRAGMAS, "query_only=1" if read_only else "journal_mode=WAL"):
+        for pragma in (*SQLITE_PRAGMAS, "query_only=1" if read_only else "journal_mode=WAL"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

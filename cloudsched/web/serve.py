@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -81,6 +82,8 @@ def serve(
 
     with _signals(ask_to_stop, endpoint.with_parent):
         ready(url(endpoint.listen, listener))
+        # What there is by now stays: Python's collector of garbage need not look through it again and again.
+        gc.freeze()
 
         def done() -> bool:
             sweep(list(server.active_channels.values()))

@@ -69,6 +69,18 @@ def _daemon(program: str, home: Path, **options: str) -> Iterator[Server]:
 
 
 @contextmanager
+def bare_verb(home: Path) -> Iterator[Server]:
+    """A bare server that says a verb's statements to the state in `home`, which nobody else may use."""
+    command = [sys.executable, "-m", "tests.bench.bare_verb", home]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            yield Server(process.stdout.readline().strip(), process.pid)
+        finally:
+            process.kill()
+
+
+@contextmanager
 def bare(kind: str, documents: Mapping[str, tuple[str, bytes]]) -> Iterator[Server]:
     """A bare server of `kind` tuned or default, with these content types and bodies by target."""
     with tempfile.TemporaryDirectory() as directory:
