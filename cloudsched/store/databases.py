@@ -83,7 +83,7 @@ def _sqlite_engine(path: Path, read_only: bool) -> Engine:
         poolclass=QueuePool,
         pool_size=8,
         max_overflow=64,
-        # The connection that wrote last still knows the pages as they are; another would read them again.
+        # The connection that was used last knows the pages as they are; another would read them again.
         pool_use_lifo=True,
     )
 
