@@ -90,7 +90,7 @@ def booted(actions: Iterable[Action], snapshot: Snapshot) -> dict[str, int]:
 
 
 def apply(snapshot: Snapshot, actions: Iterable[Action]) -> Snapshot:
-    """The snapshot after the engine has done the actions and every call has succeeded."""
+    """The snapshot after the engine has done the actions and every call has succeeded, before slots are seen again."""
     for action in actions:
         snapshot = _apply(snapshot, action)
     return snapshot
@@ -139,7 +139,8 @@ def _vm_action(snapshot: Snapshot, action: Retire | SetVM | Destroy | Drop) -> S
     else:
         fields = dict(action.fields)
     vms = (replace(vm, **fields) if vm.uid == action.uid else vm for vm in snapshot.vms)
-    return replace(snapshot, vms=tuple(vm for vm in vms if not vm.released))
+    unseen = snapshot.unseen | ({action.uid} if isinstance(action, Retire) else set())
+    return replace(snapshot, vms=tuple(vm for vm in vms if not vm.released), unseen=unseen)
 
 
 def _schedule(snapshot: Snapshot, action: Schedule) -> Snapshot:
@@ -217,4 +218,4 @@ def cycle(snapshot: Snapshot, settings: Global = SETTINGS, seconds: int = 5) -> 
     """One cycle of the engine and what batch system and clouds do until the next."""
     snapshot = apply(snapshot, plan(snapshot, settings, DEFAULTS))
     snapshot = start_jobs(all_join(end_jobs(snapshot, ())))
-    return replace(snapshot, now=snapshot.now + seconds)
+    return replace(snapshot, now=snapshot.now + seconds, unseen=frozenset())

@@ -246,5 +246,6 @@ def test_plans_come_to_rest(snapshot: Snapshot, chosen: Global) -> None:
         actions = plan(snapshot, chosen, DEFAULTS)
         if not names(actions):
             return
-        snapshot = apply(snapshot, actions)
+        # Slots are asked for between any two plans, and show the same.
+        snapshot = replace(apply(snapshot, actions), unseen=frozenset())
     pytest.fail(f"still busy: {names(actions)}")
