@@ -212,7 +212,7 @@ def test_adapter_that_answers_too_little_costs_its_own_call_only(world: World) -
     world.submit(2)
     built.until(lambda: len(world.jobs(JobStatus.RUNNING)) == 2)
     assert len(world.listed()) == 2
-    assert built.engine.idle
+    built.until(lambda: built.engine.idle, "the call has ended")
 
 
 # -- the state -----------------------------------------------------------------------------------------------------

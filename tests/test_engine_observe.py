@@ -13,8 +13,10 @@ from cloudsched.engine.intake import Intake
 from cloudsched.engine.minutes import Minutes
 from cloudsched.engine.observe import Observer
 from cloudsched.engine.polls import Poll, PollResult, Polls
+from cloudsched.errors import CredentialRefused
 from cloudsched.model.clouds import Cloud, ObservedVM
 from cloudsched.model.jobs import Machine
+from cloudsched.model.troubles import TroubleKind
 from cloudsched.model.vms import VM
 from cloudsched.store import Store, clouds, machines, polls, vms
 
@@ -100,6 +102,17 @@ def test_a_change_in_the_same_transaction_counts(store: Store, observer: Observe
         observer.record(writing, PollResult(poll, 0.0, [ObservedVM("one", "i-1", "Shutdown", "host")]), 1000)
         observer.record(writing, PollResult(poll, 0.0, [LISTED]), 1000)
     assert recorded(store).status == "Running"
+
+
+def test_a_listing_from_before_a_cloud_was_enabled_is_no_trouble(store: Store, observer: Observer) -> None:
+    poll, refused = Poll("VMPoller:mouse", "VMPoller", list, 5.0), CredentialRefused("The key is wrong.")
+    asked_at = time.time()
+    observer.tried_anew("mouse")
+    for started_at, kind in ((asked_at, None), (time.time(), TroubleKind.CREDENTIAL)):
+        with store.writing() as writing:
+            observer.record(writing, PollResult(poll, started_at, error=refused), 1000)
+            trouble = clouds.find(writing.connection, "mouse").trouble
+        assert (trouble and trouble.kind) is kind
 
 
 def reported(name: str, asked_at: float, error: Exception | None = None) -> PollResult:

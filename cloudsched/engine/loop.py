@@ -280,6 +280,9 @@ class Engine:
     def _apply(self, snapshot: Snapshot, plan: Plan) -> None:
         if plan:
             self._stages.calls.start(self._stages.apply.plan(snapshot, plan))
+        for action in plan:
+            if isinstance(action, SetCloud) and action.fields.get("enabled") and "trouble" in action.fields:
+                self._stages.observer.tried_anew(action.name)
         if any(isinstance(action, SetVM) for action in plan):
             # The workers are answered by what was learnt last, and may ask long before the next plan.
             self.snapshot()

@@ -43,7 +43,7 @@ class Observer:
     """Records polls; remembers which parts of the world have been seen since the start.
 
     `later` are outcomes whose effect the next poll of jobs will show, with the time from which it does; `unseen` when
-    VMs were retired whose slots have not been asked for since, by uid.
+    VMs were retired whose slots have not been asked for since, by uid. `_anew` has when somebody wanted a cloud tried.
     """
 
     jobs_known: bool = False
@@ -53,6 +53,7 @@ class Observer:
     fleet: Fleet = field(default_factory=Fleet)
     later: list[tuple[Outcome, float]] = field(default_factory=list)
     unseen: dict[str, float] = field(default_factory=dict)
+    _anew: dict[str, float] = field(default_factory=dict)
     _old: dict[str, tuple[object, list[Any]]] = field(default_factory=dict)
 
     def settle_later(self, outcome: Outcome, at: float) -> None:
@@ -62,6 +63,10 @@ class Observer:
     def retired(self, uid: str) -> None:
         """A VM takes no jobs from now on; whether one came before, slots asked for later will show."""
         self.unseen[uid] = time.time()
+
+    def tried_anew(self, cloud: str) -> None:
+        """Somebody wants a cloud tried now: that a listing from before has failed tells nothing any more."""
+        self._anew[cloud] = time.time()
 
     def recorded(self, results: Iterable[PollResult]) -> None:
         """What these polls brought is in the state for good, so that plans may rely on it."""
@@ -123,7 +128,7 @@ class Observer:
     def _record_failure(self, writing: Writing, result: PollResult, place: str, now: int) -> None:
         sentence = failure_sentence(result.error)
         log.warning("%s failed: %s", result.poll.name, sentence)
-        if place:
+        if place and result.started_at >= self._anew.get(place, 0.0):
             cloud = clouds.find(writing.connection, place)
             since = cloud.errorconnect if cloud.errorconnect is not None else float(now)
             clouds.record_fields(writing, place, {"stale": True, "last_error": sentence, "errorconnect": since})

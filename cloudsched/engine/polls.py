@@ -92,10 +92,10 @@ class Polls:
         return list(self._polls)
 
     def suspend(self, names: Collection[str]) -> None:
-        """Ask these, and no others, no more; what leaves the set is due at once."""
+        """Ask these, and no others, no more; what leaves the set is due at once, as if it had never failed."""
         for name in self._suspended - frozenset(names):
             if name in self._runs:
-                self._runs[name].due_at = 0.0
+                self._runs[name].due_at, self._runs[name].failures = 0.0, 0
         self._suspended = frozenset(names)
 
     def hurry(self, *names: str) -> None:
