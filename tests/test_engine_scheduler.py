@@ -125,6 +125,24 @@ def test_quota_by_verb_survives_a_restart_until_the_file_changes(site: Site) -> 
         assert site.clouds()["mouse"].vm_slots == 3
 
 
+def test_quotas_asked_for_in_turn_survive_where_no_option_says_one(site: Site) -> None:
+    """As on the default cloud, which is as large as its host: the second quota remembered the first as the file's."""
+    site.resources.write_text(CLOUDS.replace("vm_slots: 3\n", ""))
+    with site.running():
+        of_host = site.clouds()["mouse"].vm_slots
+        for slots in (of_host + 5, of_host + 2):
+            assert site.ended(verbs.wish_vm_slots(site.store, BY, "mouse", slots)) == ("done", {})
+    with site.running():
+        assert site.clouds()["mouse"].vm_slots == of_host + 2
+        assert site.ask(Aspect.RECONFIG) == ("done", {"changes": []})
+    site.resources.write_text(CLOUDS.replace("vm_slots: 3", f"vm_slots: {of_host + 1}"))
+    with site.running():
+        assert site.clouds()["mouse"].vm_slots == of_host + 1, "the file says another"
+        assert site.ended(verbs.wish_vm_slots(site.store, BY, "mouse", 9)) == ("done", {})
+    with site.running():
+        assert site.clouds()["mouse"].vm_slots == 9
+
+
 @pytest.mark.sqlite
 def test_orderly_end_leaves_the_whole_state_in_one_file(site: Site) -> None:
     with site.running():

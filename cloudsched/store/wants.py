@@ -10,7 +10,7 @@ from cloudsched.model.clouds import Cloud, Requested
 from cloudsched.model.jobs import Job, JobStatus
 from cloudsched.model.vms import RETIRING, VM
 from cloudsched.model.wishes import Aspect
-from cloudsched.store import vms, wishes
+from cloudsched.store import operations, vms, wishes
 from cloudsched.store.connect import Writing
 from cloudsched.store.limits import read_settings
 from cloudsched.store.wishes import Want
@@ -67,11 +67,19 @@ def of_slots(writing: Writing, cloud: Cloud, slots: int) -> Want:
 
     The wish remembers the file's value: when somebody edits the file, the file wins again (DESIGN 7).
     """
-    value = {"slots": slots, "file": configured_slots(cloud.options, cloud.vm_slots)}
+    value = {"slots": slots, "file": configured_slots(cloud.options, _unasked_slots(writing, cloud))}
     before, after = {"vm_slots": slots_of(writing, cloud)}, {"vm_slots": slots}
     going = allowance.beyond(replace(cloud, vm_slots=slots), vms.of_cloud(writing.connection, cloud.name))
     drains, name = tuple(vm.uid for vm in going), cloud.name
     return Want("cloud", name, Aspect.VM_SLOTS, value, cloud=name, before=before, after=after, drains=drains)
+
+
+def _unasked_slots(writing: Writing, cloud: Cloud) -> int:
+    """A cloud's quota without any verb, where its options say none: what the last quota asked for remembers of it."""
+    about = (Aspect.VM_SLOTS, cloud.name)
+    values = [wish.value for wish in operations.lasting(writing.connection) if (wish.aspect, wish.name) == about]
+    is_in_force = bool(values) and values[-1]["slots"] == slots_of(writing, cloud)
+    return int(values[-1]["file"] if is_in_force else cloud.vm_slots)
 
 
 def configured_slots(options: Any, otherwise: int) -> int:
