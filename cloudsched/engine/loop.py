@@ -281,6 +281,7 @@ class Engine:
         if plan:
             self._stages.calls.start(self._stages.apply.plan(snapshot, plan))
         for action in plan:
+            # Whoever enables a cloud has its trouble forgotten as well (policy/wishes.py).
             if isinstance(action, SetCloud) and action.fields.get("enabled") and "trouble" in action.fields:
                 self._stages.observer.tried_anew(action.name)
         if any(isinstance(action, SetVM) for action in plan):

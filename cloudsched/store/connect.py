@@ -284,7 +284,7 @@ class Store:
         connection = kept[0] if kept else self._engine.connect().execution_options(**TO_WRITE)
         try:
             yield connection
-        except BaseException:
+        except BaseException:  # an interrupt too may have left something half done on it
             connection.close()
             raise
         if self.path is None:
